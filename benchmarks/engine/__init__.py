@@ -1,0 +1,1 @@
+"""What Ray and the ledger cost beside plain code that does the same work."""

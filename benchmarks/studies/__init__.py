@@ -1,0 +1,1 @@
+"""Comparisons of methods, through the public command line."""

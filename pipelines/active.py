@@ -1,0 +1,300 @@
+"""The driver of the rounds: which stage is next, over the ledger.
+
+Every step looks for its finished artefact first, so the same command after a crash goes on at the first unfinished
+step, and a run that is given more rounds just goes on. The driver alone writes to MLflow.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, train
+from pipelines.config import Config, identity
+from pipelines.console import Console
+from pipelines.ledger import Ledger
+from pipelines.pool import Pool
+from pipelines.storage import open_storage
+from pipelines.tracking import Tracker, open_tracker
+from pipelines.versions import versions
+from weakseg.errors import WeaksegError
+from weakseg.selection import query_statistics
+from weakseg.supervision import annotation_seconds, masks_seconds
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What every step of a run shares."""
+
+    config: Config
+    ledger: Ledger
+    tracker: Tracker
+    parent_run_id: str
+    console: Console
+
+
+def active(config: Config, console: Console) -> dict[str, Any]:
+    """Learn in rounds from queried pixels until rounds, budget or gain are used up; then register and report.
+
+    Args:
+        config: The run's configuration.
+        console: Where progress and the final table go.
+
+    Returns:
+        The rounds' metrics, the test scores, the registered version and where the report is.
+    """
+    with _driver(config, console) as driver:
+        rounds: list[dict[str, Any]] = []
+        reason = None
+        while reason is None:
+            rounds.append(_round(driver, len(rounds)))
+            reason = _stop_reason(driver, rounds)
+        return _finish(driver, rounds, reason)
+
+
+def run_training(config: Config, console: Console) -> dict[str, Any]:
+    """Train once, from the configured supervision, then register and report: the verb `train`.
+
+    With points that is round 0 of `active`; with masks alone it is the fully supervised baseline.
+    """
+    with _driver(config, console) as driver:
+        return _finish(driver, [_round(driver, 0)], "one training was asked for")
+
+
+def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
+    """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`."""
+    with _driver(config, console) as driver:
+        finished = [
+            k for k in range(config.labelling.rounds) if driver.ledger.exists(f"{driver.ledger.round(k)}/_SUCCESS")
+        ]
+        if not finished:
+            raise WeaksegError(
+                f"run {driver.ledger.run}: no finished round to evaluate; start it with `weakseg active`"
+            )
+        result = {"run": driver.ledger.run, "round": finished[-1]}
+        for split in ("val", "test"):
+            if len(driver.ledger.pool.index(split)):
+                result[split] = evaluate.run(config, driver.ledger, finished[-1], split, console=console)
+        console.table(
+            f"{driver.ledger.run}, round {finished[-1]}",
+            ["split", "images", "mIoU", "boundary F1"],
+            [
+                [split, str(scores["images"]), percent(scores["miou"]), percent(scores["boundary"]["f1"])]
+                for split, scores in result.items()
+                if isinstance(scores, dict)
+            ],
+        )
+        return result
+
+
+@contextmanager
+def _driver(config: Config, console: Console) -> Iterator[Driver]:
+    storage = open_storage(config.storage.root)
+    resources.connect(config, verbose=console.verbose)
+    resources.check(config, storage)
+    prepared = prepare.run(config, storage, console=console)
+    pool = Pool(storage, prepared.digest)
+    settings = identity(config, pool.digest)
+    with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
+        tracker = open_tracker(config, storage)
+        parent = tracker.run(
+            ledger.id,
+            name=ledger.run,
+            tags={"pool_digest": pool.digest, "config_digest": ledger.config_digest},
+            params=config.model_dump(mode="json"),
+        )
+        tracker.log_pool(parent, pool)
+        try:
+            yield Driver(config, ledger, tracker, parent, console)
+        except BaseException as error:
+            tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+        tracker.finish(parent, "FINISHED")
+
+
+def step_finished(step: str, round: int) -> None:
+    """Called after every step has written its artefact; tests replace it to stop a driver exactly there."""
+
+
+def _round(driver: Driver, round: int) -> dict[str, Any]:
+    """One round, from its queries to its metrics; what is finished is only read."""
+    config, ledger, console = driver.config, driver.ledger, driver.console
+    folder = ledger.round(round)
+    if ledger.exists(f"{folder}/_SUCCESS"):
+        console.line(f"round {round}: done before")
+        return ledger.read_json(f"{folder}/metrics.json")
+    started = time.monotonic()
+    run_id = driver.tracker.run(
+        f"{ledger.id}/{round}",
+        name=f"{ledger.run}/{round}",
+        parent_run_id=driver.parent_run_id,
+        params={"round": round},
+    )
+    if config.supervision.points:
+        if select.needs_scores(config, round):
+            score.run(config, ledger, round - 1, console=console)
+            step_finished("score", round)
+        select.run(config, ledger, round)
+        step_finished("select", round)
+        annotate.run(config, ledger, round)
+        step_finished("annotate", round)
+    history = train.run(
+        config, ledger, round, console=console, on_epochs=lambda rows: driver.tracker.log_epochs(run_id, rows)
+    )
+    step_finished("train", round)
+    metrics = _metrics(driver, round, history)
+    step_finished("evaluate", round)
+    _track_round(driver, run_id, round, history, metrics)
+    ledger.write_json(f"{folder}/_SUCCESS", {})
+    step_finished("round", round)
+    console.line(_sentence(round, metrics, time.monotonic() - started))
+    return metrics
+
+
+def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the round cost and what it brought: `statistics.json` and `metrics.json`."""
+    config, ledger, folder = driver.config, driver.ledger, driver.ledger.round(round)
+    if ledger.exists(f"{folder}/metrics.json"):
+        return ledger.read_json(f"{folder}/metrics.json")
+    index = ledger.pool.index("train")
+    seconds = 0.0
+    labels = 0
+    if config.supervision.points:
+        answers = ledger.labels(round)
+        labels, seconds = answers.num_rows, annotation_seconds(answers)
+        scored_key = f"{ledger.round(round - 1)}/scored.parquet"
+        scored = ledger.read_table(scored_key) if select.needs_scores(config, round) else None
+        ledger.write_json(
+            f"{folder}/statistics.json",
+            evaluate.plain(
+                query_statistics(
+                    ledger.read_table(f"{folder}/queries.parquet"),
+                    ledger.read_table(f"{folder}/labels.parquet"),
+                    classes=len(ledger.pool.classes),
+                    entropy_N=None if scored is None else scored["entropy"].to_numpy(),
+                )
+            ),
+        )
+    if config.supervision.masks:
+        seconds += masks_seconds(len(index), seconds=config.labelling.seconds.mask)
+    validation = len(ledger.pool.index("val"))
+    metrics = {
+        "round": round,
+        "labels": labels,
+        "labels_per_image": labels / len(index),
+        "seconds": seconds,
+        "validation_seconds": masks_seconds(validation, seconds=config.labelling.seconds.mask),
+        "validation": evaluate.run(config, ledger, round, "val", console=driver.console) if validation else None,
+        "train_loss": history[-1]["loss"],
+        "epochs": len(history),
+    }
+    ledger.write_json(f"{folder}/metrics.json", metrics)
+    return metrics
+
+
+def _track_round(
+    driver: Driver, run_id: str, round: int, history: Sequence[dict[str, Any]], metrics: dict[str, Any]
+) -> None:
+    tracker = driver.tracker
+    tracker.log_epochs(run_id, history)
+    values = {
+        "labels": metrics["labels"],
+        "labels_per_image": metrics["labels_per_image"],
+        "seconds": metrics["seconds"],
+    }
+    if metrics["validation"]:
+        scores = metrics["validation"]
+        values |= {"val_miou": scores["miou"], "val_boundary_f1": scores["boundary"]["f1"]}
+        values |= {"val_pixel_accuracy": scores["pixel_accuracy"], "val_mean_accuracy": scores["mean_accuracy"]}
+        for name, iou in zip(driver.ledger.pool.classes.names, scores["iou"], strict=True):
+            if iou is not None:
+                values[f"val_iou_{name}"] = iou
+    tracker.log_metrics(run_id, values, step=round)
+    tracker.log_metrics(driver.parent_run_id, values, step=round)
+    tracker.finish(run_id, "FINISHED")
+
+
+def _stop_reason(driver: Driver, rounds: Sequence[dict[str, Any]]) -> str | None:
+    """Why there is no further round, or None."""
+    config = driver.config
+    if len(rounds) >= config.labelling.rounds:
+        return "all rounds are done"
+    next_labels = rounds[-1]["labels"] + len(driver.ledger.pool.index("train")) * config.labelling.pixels_per_image
+    if config.stop.budget is not None and next_labels > config.stop.budget:
+        return f"another round would exceed the budget of {config.stop.budget} labels"
+    patience = config.stop.patience
+    if patience is not None and len(rounds) > patience and all(metrics["validation"] for metrics in rounds):
+        miou = [metrics["validation"]["miou"] for metrics in rounds]
+        if max(miou[-patience:]) < max(miou[:-patience]) + config.stop.delta:
+            return f"validation mIoU has not risen by {config.stop.delta} for {patience} rounds"
+    return None
+
+
+def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> dict[str, Any]:
+    """Test once, register, report; then the table."""
+    config, ledger, console = driver.config, driver.ledger, driver.console
+    chosen = register.choose_round(rounds, config.register.round)
+    test = _test(driver, chosen)
+    step_finished("test", chosen)
+    version = register.run(config, ledger, driver.tracker, chosen, rounds, run_id=driver.parent_run_id)
+    step_finished("register", chosen)
+    path = report.run(config, ledger, tracker=driver.tracker, run_id=driver.parent_run_id)
+    step_finished("report", chosen)
+    console.table(
+        f"{ledger.run}: {reason}",
+        ["round", "labels per image", "annotation", "mIoU", "boundary F1"],
+        [
+            [
+                str(metrics["round"]) + (" *" if metrics["round"] == chosen else ""),
+                f"{metrics['labels_per_image']:.1f}",
+                duration(metrics["seconds"]),
+                percent(metrics["validation"] and metrics["validation"]["miou"]),
+                percent(metrics["validation"] and metrics["validation"]["boundary"]["f1"]),
+            ]
+            for metrics in rounds
+        ],
+    )
+    quarantined = ledger.pool.manifest["quarantined"]
+    if quarantined:
+        console.line(f"quarantined images: {quarantined} (listed in the report)")
+    if test:
+        console.line(f"* round {chosen} on test: mIoU {percent(test['miou'])}")
+    console.line(f"model: models:/{version['name']}@{version['alias']} (version {version['version']})")
+    console.line(f"report: {path}")
+    return {"run": ledger.run, "reason": reason, "rounds": list(rounds), "test": test, "model": version, "report": path}
+
+
+def _test(driver: Driver, round: int) -> dict[str, Any] | None:
+    """The chosen round on the test split, once: only a run that was given more rounds may choose another."""
+    ledger = driver.ledger
+    if not driver.config.evaluate.test or not len(ledger.pool.index("test")):
+        return None
+    if ledger.exists("test.json"):
+        test = ledger.read_json("test.json")
+        if test["round"] == round:
+            return test
+    test = {"round": round, **evaluate.run(driver.config, ledger, round, "test", console=driver.console)}
+    ledger.write_json("test.json", test)
+    driver.tracker.log_metrics(
+        driver.parent_run_id, {"test_miou": test["miou"], "test_boundary_f1": test["boundary"]["f1"]}, step=round
+    )
+    return test
+
+
+def _sentence(round: int, metrics: dict[str, Any], seconds: float) -> str:
+    scores = metrics["validation"]
+    result = f"mIoU {percent(scores['miou'])}, boundary F1 {percent(scores['boundary']['f1'])}" if scores else "trained"
+    return f"round {round}: {metrics['labels_per_image']:.1f} labels per image, {result} ({seconds:.0f} s)"
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one decimal; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Annotation time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,51 @@
+"""The annotate stage: every query of the round gets an answer, and the answers become the round's labels.
+
+The oracle, a simulated annotator, reads the masks at the asked pixels only. Nothing after this stage sees masks
+before `evaluate`.
+"""
+
+import datetime
+
+import pyarrow as pa
+
+from pipelines.config import Config
+from pipelines.ledger import Ledger
+from pipelines.masks import MaskReader
+from weakseg.errors import DataError
+from weakseg.supervision import answer
+
+
+def run(config: Config, ledger: Ledger, round: int) -> pa.Table:
+    """Answer the round's queries, once.
+
+    Args:
+        config: The run's configuration.
+        ledger: The run, held by this driver.
+        round: Which round's queries.
+
+    Returns:
+        The round's labels, one row per query.
+
+    Raises:
+        DataError: The oracle is asked about a pool without masks.
+    """
+    key = f"{ledger.round(round)}/labels.parquet"
+    if ledger.exists(key):
+        return ledger.read_table(key)
+    reader = MaskReader(ledger.pool)
+    if not reader.available("train"):
+        raise DataError(
+            "labelling.annotator: the oracle answers from masks, but the training images of this data set have none; "
+            "add masks/ to the data folder"
+        )
+    labels = answer(
+        ledger.read_table(f"{ledger.round(round)}/queries.parquet"),
+        reader.mask,
+        classes=len(ledger.pool.classes),
+        error_rate=config.labelling.error_rate,
+        seconds=config.labelling.seconds.pixel,
+        seed=config.seed,
+        labelled_at=datetime.datetime.now(datetime.UTC),
+    )
+    ledger.write_table(key, labels)
+    return labels

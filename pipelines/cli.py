@@ -1,0 +1,167 @@
+"""The command line: `weakseg VERB`, the same as `python -m pipelines VERB`.
+
+A verb reads its configuration, opens the console and calls one function. Ray, torch and MLflow are imported inside the
+verbs, so that help and faults of the configuration come at once.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.config import load
+from weakseg.errors import WeaksegError
+
+if TYPE_CHECKING:
+    from pipelines.config import Config
+    from pipelines.console import Console
+
+app = typer.Typer(
+    help="Semantic segmentation from cheap supervision: a few labelled pixels per image, in rounds, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Source = Annotated[str, typer.Option("--config", metavar="RECIPE_OR_FILE", help="A recipe's name or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change a setting, value in YAML; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON, last.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the messages of Ray and MLflow too.")]
+
+
+@app.command()
+def demo(overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Three rounds on generated scenes, in a few minutes: `active --config demo`."""
+    _run("active", "demo", overrides, as_json, verbose, ("pipelines.active", "active"))
+
+
+@app.command()
+def prepare(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Read, check and cut the images into the pool; what is there already is not made again."""
+    _run("prepare", config, overrides, as_json, verbose, ("pipelines.prepare", "prepare"))
+
+
+@app.command()
+def train(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Train once from the configured supervision, then register the model and report."""
+    _run("train", config, overrides, as_json, verbose, ("pipelines.active", "run_training"))
+
+
+@app.command()
+def active(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Learn in rounds from labelled pixels; the same command goes on where it was interrupted."""
+    _run("active", config, overrides, as_json, verbose, ("pipelines.active", "active"))
+
+
+@app.command()
+def evaluate(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Judge the run's last model on validation and test."""
+    _run("evaluate", config, overrides, as_json, verbose, ("pipelines.active", "evaluate_run"))
+
+
+@app.command()
+def report(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Write the run's report, one HTML page, from what is there."""
+    _run("report", config, overrides, as_json, verbose, ("pipelines.report", "report"))
+
+
+@app.command()
+def status(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Say where a run is: its step, owner, rounds, labels and annotation time so far."""
+    _run("status", config, overrides, as_json, verbose, ("pipelines.status", "status"))
+
+
+@app.command()
+def config(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Print the whole configuration, with what was left out filled in."""
+    _run("config", config, overrides, as_json, verbose, (__name__, "print_config"))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def print_config(config: "Config", console: "Console") -> dict[str, Any]:
+    """Print a configuration as YAML.
+
+    Args:
+        config: The configuration.
+        console: Where to print.
+
+    Returns:
+        The configuration by section.
+    """
+    import yaml
+
+    fields = config.model_dump(mode="json")
+    console.line(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None).rstrip())
+    return fields
+
+
+def _run(
+    verb: str, source: str, overrides: list[str] | None, as_json: bool, verbose: bool, target: tuple[str, str]
+) -> None:
+    """Carry out a verb: exit 0 when done, 2 when the user's input is wrong, 1 with a traceback for anything else."""
+    try:
+        config = load(source, overrides or [], verb=verb)
+        from pipelines.console import Console, quiet_engines
+
+        quiet_engines(verbose)  # before Ray and MLflow are imported
+        call: Callable[[Config, Console], dict[str, Any]] = getattr(import_module(target[0]), target[1])
+        result = call(config, Console(verbose=verbose))
+    except Exception as error:
+        wrong = users_fault(error)
+        if wrong is None:
+            raise
+        for line in str(wrong).splitlines():
+            typer.echo(line, err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        sys.stdout.write(json.dumps(_plain(result), default=str) + "\n")
+        sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN (the IoU of a class that does not occur): null."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def users_fault(error: BaseException) -> WeaksegError | None:
+    """The fault of the user's that an error is or was caused by.
+
+    Ray hands an error of a worker on inside its own: as a subclass of both whose text is a traceback, with the
+    original in `cause`, or for training by rank in `worker_failures`.
+
+    Args:
+        error: What a verb raised.
+
+    Returns:
+        The original error, None if it is nothing that the user can put right.
+    """
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop(0)
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        cause = getattr(current, "cause", None)
+        wrapped = [cause] if isinstance(cause, BaseException) else []
+        if isinstance(current, WeaksegError) and not wrapped:
+            return current
+        failures = getattr(current, "worker_failures", None) or {}
+        pending += [*wrapped, *failures.values(), current.__cause__]
+    return None

@@ -1,0 +1,135 @@
+"""YAML as configurations need it, recipes, and `--set`."""
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from weakseg.errors import ConfigError
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that knows 1e-3 as a number and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the parent's, but no value is lost to a later one of the same name."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 reads 1e-3 as text, because it has no dot.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse(text: str) -> Any:
+    """A YAML text's value; raises yaml.YAMLError."""
+    return yaml.load(text, _Loader)
+
+
+def closest(name: str, known: list[str]) -> str:
+    """` (did you mean X?)` where a known name is near, else nothing."""
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def recipes() -> list[str]:
+    """The names of the recipes that come with the project."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def find(source: str) -> Path:
+    """The file of a recipe's name or a path.
+
+    Args:
+        source: A recipe's name, or the path of a YAML file.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: No such recipe or file.
+    """
+    path = Path(source).expanduser()
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        if path.is_file():
+            return path
+        raise ConfigError([f"--config: no such file: {source} (looked in {Path.cwd()})"])
+    if source in recipes():
+        return RECIPES / f"{source}.yaml"
+    known = recipes()
+    raise ConfigError(
+        [f"--config: unknown recipe {source}{closest(source, known)}; recipes: {', '.join(known)}; or give a YAML file"]
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A configuration file's content.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its top-level mapping; empty for an empty file.
+
+    Raises:
+        ConfigError: Not text, not YAML, or no mapping at the top.
+    """
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}: {_yaml_fault(error)}"]) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError([f"{path}: expected sections such as data: and training:, got {str(content)[:60]!r}"])
+    return {str(name): value for name, value in content.items()}
+
+
+def override(content: dict[str, Any], assignments: list[str]) -> list[str]:
+    """Put `section.field=value` into a configuration, in place.
+
+    Args:
+        content: The configuration file's content.
+        assignments: Each `section.field=value`, the value in YAML; also the top-level `run` and `seed`.
+
+    Returns:
+        One line per assignment that cannot be read; the others are carried out.
+    """
+    faults = []
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        path = name.strip().split(".")
+        if not equals or not all(path):
+            faults.append(f"--set {assignment}: expected section.field=value, such as training.epochs=12")
+            continue
+        try:
+            value = parse(text)
+        except yaml.YAMLError as error:
+            faults.append(f"--set {assignment}: {_yaml_fault(error)}")
+            continue
+        target = content
+        for part in path[:-1]:
+            if not isinstance(target.get(part), dict):
+                target[part] = {}
+            target = target[part]
+        target[path[-1]] = value
+    return faults
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """A YAML error in one line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}not valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"

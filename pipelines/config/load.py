@@ -1,0 +1,119 @@
+"""From a recipe or file and `--set` to a checked configuration."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipelines.config import faults as told
+from pipelines.config.checks import broken_rules
+from pipelines.config.document import find, override, read
+from pipelines.config.root import Config
+from weakseg.errors import ConfigError
+
+_SECTIONS = [name for name in Config.model_fields if name not in ("run", "seed")]
+Faults = dict[told.Path, str]
+_LOOKING = ("status", "report", "config")
+_PATHS = [("storage", "root"), ("data", "path"), ("model", "weights")]
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") -> Config:
+    """Read and check a configuration.
+
+    Args:
+        source: A recipe's name or the path of a YAML file.
+        overrides: `section.field=value` each, the value in YAML.
+        verb: What it is for. `status`, `report` and `config` only look: an environment variable in a path need not be
+            set, the weights file need not exist. `train` asks nothing, so it takes any number of rounds.
+
+    Returns:
+        The configuration; `run` is the recipe's or file's name where it was not given.
+
+    Raises:
+        ConfigError: Everything that is wrong with it, one line per fault.
+    """
+    file = find(source)
+    content = read(file)
+    lines = override(content, list(overrides))
+    for name in _SECTIONS:
+        if content.get(name, ...) is None:  # a section whose every line is commented out
+            content[name] = {}
+    run = content.get("run")
+    if run is None:
+        content["run"] = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._") or "run"
+    elif isinstance(run, int) and not isinstance(run, bool):
+        content["run"] = str(run)
+    config, faults = _check(content, _expand(content, strict=verb not in _LOOKING), verb)
+    lines += [faults[path] for path in sorted(faults, key=_rank)]
+    if lines or config is None:
+        raise ConfigError(lines)
+    return config
+
+
+def _check(content: dict[str, Any], faults: Faults, verb: str) -> tuple[Config | None, Faults]:
+    """Validate fields, then the rules between those that are valid."""
+    config, found = _validate(content)
+    faults = {**found, **faults}
+    if config is None:
+        # the rules are checked on what is left, so that one faulty field does not hide the fault of others
+        rest = {**told.without(content, list(faults)), "run": "run"}
+        data = rest.get("data")
+        rest["data"] = {"layout": "scenes", **(data if isinstance(data, dict) else {})}
+        config, _ = _validate(rest)
+    if config is not None:
+        faulty = {".".join(path) for path in faults}
+        for fields, message in broken_rules(config, verb):
+            if not any(_touches(field, faulty) for field in fields):
+                faults[tuple(fields[0].split("."))] = f"{fields[0]}: {message}"
+    return (None if faults else config), faults
+
+
+def _validate(content: dict[str, Any]) -> tuple[Config | None, Faults]:
+    """Pydantic's verdict. JSON's rules: lists are tuples, but text is no number and true is not 1."""
+    try:
+        return Config.model_validate_json(json.dumps(content, default=str)), {}
+    except ValidationError as error:
+        return None, told.validation_faults(error, Config, content)
+
+
+def _expand(content: dict[str, Any], *, strict: bool) -> Faults:
+    """Fill `~` and environment variables into the paths, in place; return the faults by field."""
+    faults: Faults = {}
+    for path in _PATHS:
+        section, field = path
+        text = told.at(content, path)
+        if not isinstance(text, str):
+            continue
+        name = f"{section}.{field}"
+        unset = [found for match in _VARIABLE.finditer(text) if (found := match[1] or match[2]) not in os.environ]
+        if unset:
+            if strict or field == "root":
+                faults[path] = (
+                    f"{name}: the environment variable {unset[0]} is not set (got {text}); "
+                    f"export {unset[0]}=/path/to/it, or pass --set {name}=/path/to/it"
+                )
+            continue
+        expanded = os.path.expandvars(text)
+        if expanded.startswith("~"):
+            expanded = str(Path(expanded).expanduser())
+        content[section][field] = expanded
+        if strict and field == "weights" and expanded != "imagenet" and not Path(expanded).is_file():
+            faults[path] = f"{name}: expected null, imagenet or a file, got {expanded}: no such file"
+    return faults
+
+
+def _touches(field: str, faulty: set[str]) -> bool:
+    """Whether a field is faulty, or the section it is in, or a part of it."""
+    parts = any(name.startswith(f"{field}.") for name in faulty) if "." in field else False
+    return parts or any(field == name or field.startswith(f"{name}.") for name in faulty)
+
+
+def _rank(path: told.Path) -> tuple[int, told.Path]:
+    """Faults in the order of the sections, unknown ones first."""
+    known = list(Config.model_fields)
+    return (known.index(path[0]) if path[0] in known else -1, path)

@@ -1,0 +1,23 @@
+"""Section `loss`: the weights of the objective's terms."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipelines.config.section import NonNegative, Section, setting
+
+
+class Loss(Section):
+    """Weights by term; a term counts only where its supervision is on.
+
+    Attributes:
+        point: Cross-entropy at labelled pixels.
+        mask: Cross-entropy over full masks.
+        class_weights: null (all 1), balanced (by the inverse frequency of the labels so far), or one weight per class.
+    """
+
+    point: float = setting(1.0, expected="a number from 0", ge=0)
+    mask: float = setting(1.0, expected="a number from 0", ge=0)
+    class_weights: Literal["balanced"] | Annotated[list[NonNegative], Field(min_length=1)] | None = setting(
+        None, expected="null, balanced or a list with one number from 0 per class"
+    )

@@ -1,0 +1,85 @@
+"""A model over the parts of a pool: Ray Data over an actor pool, as `score` and `evaluate` use it.
+
+Each actor loads the model once and is then given one part (a Parquet file of a few dozen images) at a time. What
+comes back is small whatever the pool: the stages reduce inside the actor.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+import ray
+import ray.data
+import torch
+from safetensors.torch import load as load_weights
+
+from pipelines.config import Config
+from pipelines.ledger import Ledger
+from pipelines.resources import use_gpu
+from weakseg.models import load
+
+
+class PartWorker(Protocol):
+    """What runs in an actor: made once from keyword arguments, then called with one part number after another."""
+
+    def __call__(self, part: int) -> pa.Table:
+        """The part's rows of the result."""
+
+
+class _Actor:
+    """Ray Data's side of a part worker: a batch holds part numbers."""
+
+    def __init__(self, worker: type[PartWorker], arguments: Mapping[str, Any], threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._worker = worker(**arguments)
+
+    def __call__(self, batch: dict[str, Any]) -> pa.Table:
+        return pa.concat_tables([self._worker(int(part)) for part in batch["part"]])
+
+
+def over_parts(
+    config: Config, parts: Sequence[int], worker: type[PartWorker], arguments: Mapping[str, Any]
+) -> Iterator[pa.Table]:
+    """Run a part worker over the parts, on the configured number of actors.
+
+    Args:
+        config: Says how many actors, with how many CPUs, and whether on GPUs.
+        parts: Part numbers.
+        worker: The class each actor makes once.
+        arguments: Its keyword arguments; they travel to every actor.
+
+    Yields:
+        Tables of finished parts, in whatever order they finish.
+    """
+    if not parts:
+        return
+    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts)).map_batches(
+        _Actor,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(config.cluster.actors, len(parts))),
+        fn_constructor_kwargs={
+            "worker": worker,
+            "arguments": dict(arguments),
+            "threads": max(1, int(config.cluster.cpus_per_worker)),
+        },
+        num_cpus=config.cluster.cpus_per_worker,
+        num_gpus=1 if use_gpu(config) else None,
+    )
+    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def model_files(ledger: Ledger, round: int) -> dict[str, Any]:
+    """The round's model as it travels to actors: its spec, and its weights' bytes by reference.
+
+    The driver keeps the reference, so that an actor that is started again finds them.
+    """
+    return {
+        "spec": ledger.read_json(f"{ledger.round(round)}/model.json"),
+        "weights": ray.put(ledger.read_bytes(f"{ledger.round(round)}/model.safetensors")),
+    }
+
+
+def load_model(files: Mapping[str, Any]) -> torch.nn.Module:
+    """The model of :func:`model_files` on this process's device, ready to predict."""
+    model = load(files["spec"], load_weights(ray.get(files["weights"])))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

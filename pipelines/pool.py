@@ -1,0 +1,281 @@
+"""The pool: the prepared images, read by part, by split or by index. Masks are behind a door of their own (`masks`)."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipelines.ledger.layout import SUCCESS, part_key, pool_key, superpixels_table
+from pipelines.storage import Storage
+from weakseg import codec
+from weakseg.datasets import Classes, Example
+from weakseg.errors import DataError
+from weakseg.supervision import PointIndex
+
+INDEX = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("part", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+"""`index.parquet`: where every image lies, without the images."""
+
+CACHE_BYTES = 256 * 2**20
+
+MaskLookup = Callable[[str], NDArray[np.uint8] | None]
+
+
+@dataclass(frozen=True)
+class PoolIndex:
+    """The images of a split (or of all), in the pool's order, as flat arrays.
+
+    Attributes:
+        image_ids: (N,) Arrow strings.
+        heights: (N,) int32.
+        widths: (N,) int32.
+        part: (N,) int32, which part an image lies in, ascending.
+        row: (N,) int32, its row there.
+    """
+
+    image_ids: pa.StringArray
+    heights: NDArray[np.int32]
+    widths: NDArray[np.int32]
+    part: NDArray[np.int32]
+    row: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.part)
+
+    def parts(self) -> list[int]:
+        """The parts that hold at least one of the images."""
+        return [int(part) for part in np.unique(self.part)]
+
+
+@dataclass(frozen=True)
+class PoolImage:
+    """One decoded image; `index` counts within its split (or within all images)."""
+
+    index: int
+    image_id: str
+    image: NDArray[np.uint8]
+
+
+class Pool:
+    """A prepared pool. Small and picklable: workers get it and open files themselves.
+
+    Args:
+        storage: Where it lies.
+        digest: Its name.
+        segments: Which superpixels go with it; 0 = none.
+        compactness: Their compactness.
+    """
+
+    def __init__(self, storage: Storage, digest: str, *, segments: int = 0, compactness: float = 10.0) -> None:
+        """Name a pool; nothing is read yet."""
+        self.storage, self.digest, self.segments, self.compactness = storage, digest, segments, compactness
+        self._manifest: dict[str, Any] | None = None
+        self._indexes: dict[str | None, PoolIndex] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel without what was read."""
+        return _rebuilt, (self.storage, self.digest, self.segments, self.compactness)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """`manifest.json`: counts, sizes, parts, settings, versions, content digest.
+
+        Raises:
+            DataError: The pool is not prepared.
+        """
+        if self._manifest is None:
+            if not self.storage.exists(f"{pool_key(self.digest)}/{SUCCESS}"):
+                raise DataError(
+                    f"pool {self.digest} is not prepared in storage {self.storage.root}: run `prepare` first"
+                )
+            self._manifest = json.loads(self.storage.read_bytes(f"{pool_key(self.digest)}/manifest.json"))
+        return self._manifest
+
+    @property
+    def classes(self) -> Classes:
+        """The classes that masks and labels speak of."""
+        return Classes.from_yaml(self.storage.read_bytes(f"{pool_key(self.digest)}/classes.yaml").decode())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The largest height and the largest width among the images."""
+        return self.manifest["height"][1], self.manifest["width"][1]
+
+    @property
+    def parts(self) -> list[int]:
+        """The numbers of all parts; a part may be empty."""
+        return list(range(len(self.manifest["rows"])))
+
+    @property
+    def superpixels(self) -> str:
+        """The name of the table of superpixels; ValueError where there are none."""
+        return superpixels_table(self.segments, self.compactness)
+
+    def index(self, split: str | None = None) -> PoolIndex:
+        """Where the images of a split lie.
+
+        Args:
+            split: train, val or test; None = all.
+        """
+        if split not in self._indexes:
+            assert self.manifest
+            key = f"{pool_key(self.digest)}/index.parquet"
+            columns = ["image_id", "height", "width", "part", "row"]
+            tables = []
+            with self.storage.open_parquet(key) as file:
+                for batch in file.iter_batches(columns=[*columns, "split"], use_threads=False):
+                    rows = batch if split is None else batch.filter(pc.equal(batch["split"], split))
+                    tables.append(pa.Table.from_batches([rows]).select(columns))
+            table = pa.concat_tables([INDEX.empty_table().select(columns), *tables]).combine_chunks()
+            ids = table["image_id"].combine_chunks()
+            arrays = [table[name].to_numpy() for name in columns[1:]]
+            self._indexes[split] = PoolIndex(ids, *arrays)
+        return self._indexes[split]
+
+    def images(self, part: int, *, split: str | None = None) -> Iterator[PoolImage]:
+        """The decoded images of one part, one after the other.
+
+        Args:
+            part: Which part.
+            split: Only images of this split, and `index` counts within it; None = all.
+        """
+        index = self.index(split)
+        first, last = np.searchsorted(index.part, [part, part + 1])
+        read = PartReader(self, "images", "image", cache_bytes=0)  # each row group is read once
+        for i in range(int(first), int(last)):
+            image_HW3 = codec.decode_image(read(part, int(index.row[i])))
+            yield PoolImage(i, index.image_ids[i].as_py(), image_HW3)
+
+    def quarantine(self) -> pa.Table:
+        """The images left out, with reasons."""
+        return self.storage.read_table(f"{pool_key(self.digest)}/quarantine.parquet")
+
+
+class PartReader:
+    """The binary column of one of the pool's tables, by part and row; row groups read lately stay in memory.
+
+    Args:
+        pool: The pool.
+        table: images, or a table of superpixels.
+        column: The column to read.
+        cache_bytes: How much to keep; the row group at hand is kept whatever its size.
+    """
+
+    def __init__(self, pool: Pool, table: str, column: str, *, cache_bytes: int = CACHE_BYTES) -> None:
+        """Name what to read; nothing is read yet."""
+        self._pool, self._table, self._column, self._cache_bytes = pool, table, column, cache_bytes
+        self._groups: OrderedDict[tuple[int, int], pa.Array] = OrderedDict()
+        self._bytes = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel without what was read."""
+        return _rebuilt_reader, (self._pool, self._table, self._column, self._cache_bytes)
+
+    def __call__(self, part: int, row: int) -> bytes:
+        """The value in a row of a part."""
+        group, offset = divmod(row, self._pool.manifest["row_group"])
+        value: bytes = self._group(part, group)[offset].as_py()
+        return value
+
+    def _group(self, part: int, group: int) -> pa.Array:
+        if (part, group) in self._groups:
+            self._groups.move_to_end((part, group))
+            return self._groups[part, group]
+        with self._pool.storage.open_parquet(part_key(self._pool.digest, self._table, part)) as file:
+            # One thread: this may run in a forked loader worker, of which there are as many as are wanted.
+            table = file.read_row_group(group, columns=[self._column], use_threads=False)
+        values = table[self._column].combine_chunks()
+        self._groups[part, group] = values
+        self._bytes += values.nbytes
+        while self._bytes > self._cache_bytes and len(self._groups) > 1:
+            self._bytes -= self._groups.popitem(last=False)[1].nbytes
+        return values
+
+
+class PoolExamples:
+    """A split of the pool as examples for training (:class:`weakseg.datasets.Examples`).
+
+    Args:
+        pool: The pool.
+        split: Which split.
+        points: Its labels, indexed over ``pool.index(split).image_ids``; None = no points.
+        masks: Gives the mask of an image, or None where it has none, such as ``MaskReader(pool).find``; None = no
+            masks. It is handed in because only some stages may open masks.
+        segments: Whether the examples hold superpixels.
+        cache_bytes: Encoded images kept in memory.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        split: str,
+        *,
+        points: PointIndex | None = None,
+        masks: MaskLookup | None = None,
+        segments: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Join the pool's index with labels."""
+        self._index = pool.index(split)
+        if points is not None and len(points) != len(self._index):
+            raise ValueError(f"points of {len(points)} images, but {split} has {len(self._index)}")
+        self._points, self._masks = points, masks
+        self._images = PartReader(pool, "images", "image", cache_bytes=cache_bytes)
+        self._segments = (
+            PartReader(pool, pool.superpixels, "segments", cache_bytes=cache_bytes // 4) if segments else None
+        )
+        self._row_group = pool.manifest["row_group"]
+
+    @property
+    def block_sizes(self) -> Sequence[int]:
+        """How many of the split's images lie in each row group, in index order; they sum to the length."""
+        group = self._index.row // self._row_group
+        starts = np.flatnonzero(np.diff(self._index.part) | np.diff(group)) + 1
+        return np.diff(np.concatenate([[0], starts, [len(self)]])).tolist() if len(self) else []
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> Example:
+        """One example; IndexError past the end."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        image_id = self._index.image_ids[index].as_py()
+        part, row = int(self._index.part[index]), int(self._index.row[index])
+        if self._points is None:
+            points_N2, labels_N = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        else:
+            points_N2, labels_N = self._points.points(index)
+        return Example(
+            image_id=image_id,
+            image_HW3=codec.decode_image(self._images(part, row)),
+            points_N2=points_N2,
+            labels_N=labels_N,
+            mask_HW=None if self._masks is None else self._masks(image_id),
+            segments_HW=None if self._segments is None else codec.decode_segments(self._segments(part, row)),
+        )
+
+
+def _rebuilt(storage: Storage, digest: str, segments: int, compactness: float) -> Pool:
+    return Pool(storage, digest, segments=segments, compactness=compactness)
+
+
+def _rebuilt_reader(pool: Pool, table: str, column: str, cache_bytes: int) -> PartReader:
+    return PartReader(pool, table, column, cache_bytes=cache_bytes)

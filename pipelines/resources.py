@@ -1,0 +1,253 @@
+"""Ray found or started, and whether it can carry the plan: refused in one line before anything is spent."""
+
+import os
+import shutil
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipelines.config import Config
+from pipelines.storage import Storage
+from weakseg import __version__
+from weakseg.errors import ResourceError
+
+OBJECT_STORE = 300 * 2**20
+"""Bytes of object store of a Ray started here: encoded images and labels pass through it, never full maps."""
+
+LEAST_DISK = 512 * 2**20
+"""Free bytes below which nothing is begun."""
+
+
+def connect(config: Config, *, verbose: bool = False) -> None:
+    """Connect to the Ray that RAY_ADDRESS names, else start one on this machine; nothing if connected already.
+
+    RAY_AUTH_MODE is the user's: unset, a Ray started here protects itself with a token in ~/.ray, as is Ray's default.
+
+    Args:
+        config: The plan, which decides how many logical CPUs a small machine offers.
+        verbose: Whether the messages of Ray and of its workers are shown.
+
+    Raises:
+        ResourceError: If there is no Ray at RAY_ADDRESS.
+    """
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {} if verbose else {"log_to_driver": False, "logging_level": "ERROR"}
+    address = os.environ.get("RAY_ADDRESS")
+    if address and address != "local":
+        try:
+            _knock(address)
+            ray.init(address=address, **quiet)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            fault = f"no Ray answers at RAY_ADDRESS={address} ({reason}); unset it to start one here"
+            raise ResourceError(fault) from error
+        return
+    # Read by the workers, which inherit it: a task that asked for no GPU sees none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    ray.init(
+        address="local",
+        num_cpus=local_cpus(config, os.cpu_count() or 1),
+        object_store_memory=OBJECT_STORE,
+        include_dashboard=False,
+        **quiet,
+    )
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens: Ray itself would wait a minute and then end the process."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def local_cpus(config: Config, cores: int) -> int:
+    """Logical CPUs of a Ray started here: the cores, and up to one more where the plan needs it.
+
+    Ray Data's own tasks hold a CPU and mostly wait, so that a laptop of two cores can score on two actors.
+    """
+    return max(cores, min(_needed(config), max(3, cores + 1)))
+
+
+def use_gpu(config: Config) -> bool:
+    """Whether the stages run on GPUs: as configured, else where the connected Ray has one for each worker and actor."""
+    if config.cluster.gpu is not None:
+        return config.cluster.gpu
+    return _total("GPU") >= max(config.cluster.workers, config.cluster.actors)
+
+
+def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
+    """Refuse a plan that the connected Ray, the storage or the tracking server cannot carry out.
+
+    Args:
+        config: The plan.
+        storage: Where everything will be kept.
+        wait: Seconds to wait for CPUs that other work holds, and for each node to answer.
+
+    Raises:
+        ResourceError: One line per fault.
+    """
+    faults = [*_storage_faults(storage), *_tracking_faults(config, storage)]
+    too_large = list(_capacity_faults(config))
+    faults += too_large
+    if not too_large:
+        faults += _busy_faults(config, wait)
+    if not faults:
+        faults += _node_faults(storage, wait)
+    if faults:
+        raise ResourceError("\n".join(faults))
+
+
+def _needed(config: Config) -> int:
+    """CPUs that the largest stage holds at once: training, or actors and one task that feeds them."""
+    cluster = config.cluster
+    most = max(cluster.workers * cluster.cpus_per_worker, cluster.actors * cluster.cpus_per_worker + 1)
+    return int(-(-most // 1))
+
+
+def _total(resource: str) -> float:
+    return float(ray.cluster_resources().get(resource, 0.0))
+
+
+def _capacity_faults(config: Config) -> Iterator[str]:
+    """What the cluster could not hold even if it were idle."""
+    cluster = config.cluster
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = sum(node.get("CPU", 0.0) for node in nodes), sum(node.get("GPU", 0.0) for node in nodes)
+    gpu_each = 1 if use_gpu(config) else 0
+    if gpu_each and gpus < max(cluster.workers, cluster.actors):
+        yield (
+            f"cluster.gpu: {cluster.workers} workers and {cluster.actors} actors need a GPU each, "
+            f"the cluster has {gpus:g}; lower cluster.workers and cluster.actors, or set cluster.gpu to false"
+        )
+        return
+    for field, count in (("workers", cluster.workers), ("actors", cluster.actors)):
+        # a worker lives on one node: what is left over on several does not add up to another
+        fits = sum(
+            int(min(node.get("CPU", 0.0) / cluster.cpus_per_worker, node.get("GPU", 0.0) if gpu_each else float("inf")))
+            for node in nodes
+        )
+        if fits < count:
+            where = f"{cpus:g} CPUs on {len(nodes)} node{'s' if len(nodes) > 1 else ''}"
+            yield (
+                f"cluster.{field}: {count} with {cluster.cpus_per_worker:g} CPUs each (cluster.cpus_per_worker) "
+                f"do not fit: the cluster has {where}, room for {fits}"
+            )
+            return
+    if cpus < cluster.actors * cluster.cpus_per_worker + 1:
+        yield (
+            f"cluster.actors: {cluster.actors} with {cluster.cpus_per_worker:g} CPUs each leave no CPU "
+            f"for the Ray Data tasks that feed them: the cluster has {cpus:g}; lower one of them"
+        )
+
+
+def _busy_faults(config: Config, wait: float) -> list[str]:
+    """Wait for CPUs that other work holds (that of a driver that died is given back in seconds)."""
+    needed = _needed(config)
+    deadline = time.monotonic() + wait
+    while (free := float(ray.available_resources().get("CPU", 0.0))) < needed:
+        if time.monotonic() > deadline:
+            held = f"{_total('CPU') - free:g} of the cluster's {_total('CPU'):g} CPUs"
+            return [f"cluster: other work holds {held}, {needed} are needed; try again later or lower cluster.workers"]
+        time.sleep(0.2)
+    return []
+
+
+def _storage_faults(storage: Storage) -> Iterator[str]:
+    """Whether the storage can be written and has room."""
+    key = f".probe-{uuid.uuid4().hex}"
+    try:
+        storage.write_bytes(key, b"weakseg")
+        storage.delete_tree(key)
+    except (ResourceError, OSError) as error:
+        yield f"storage.root: {storage.path} cannot be written: {error}"
+        return
+    if Path(storage.path).is_dir():
+        free = shutil.disk_usage(storage.path).free
+        if free < LEAST_DISK:
+            left, least = f"{free / 2**20:.0f} MB", f"{LEAST_DISK / 2**20:.0f} MB"
+            yield f"storage.root: {storage.path} has {left} left, at least {least} are needed"
+
+
+def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterator[str]:
+    """Whether the tracking server answers, where there is one."""
+    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return
+    named = f"tracking.uri: {uri}"
+    scheme = urlsplit(uri).scheme
+    if scheme in ("", "file"):
+        yield f"{named}: MLflow keeps no runs in folders any more; use sqlite:////path/to/mlflow.db or http://server"
+    elif scheme == "sqlite":
+        folder = Path(uri.removeprefix("sqlite:///")).parent
+        if not folder.is_dir():
+            yield f"{named}: the folder {folder} does not exist"
+    elif scheme in ("http", "https"):
+        try:
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout):
+                pass
+        except urllib.error.HTTPError as error:
+            if error.code not in (401, 403, 404):  # it answers; what the user may do there, MLflow itself will say
+                yield f"{named}: the server answers with {error.code} {error.reason}"
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            yield f"{named}: no MLflow server answers ({reason}); start it, or remove the address for a local file"
+
+
+def _node_faults(storage: Storage, wait: float) -> Iterator[str]:
+    """Whether every node imports this weakseg and sees this storage."""
+    key = f".probe-{uuid.uuid4().hex}"
+    storage.write_bytes(key, b"weakseg")
+    try:
+        path = storage.local_path(key)
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        answers = {node["NodeID"]: _probe(node["NodeID"], str(path)) for node in nodes}
+        ray.wait(list(answers.values()), num_returns=len(answers), timeout=wait)
+        for node in nodes:
+            yield from _node_fault(node["NodeManagerHostname"], answers[node["NodeID"]], storage)
+    finally:
+        storage.delete_tree(key)
+
+
+def _probe(node_id: str, path: str) -> "ray.ObjectRef[tuple[str, str, bool]]":
+    """Ask a node for its weakseg and Python versions and whether it sees a file."""
+
+    def probe() -> tuple[str, str, bool]:  # nested, so that it travels by value: the node may not have this module
+        import sys
+        from pathlib import Path
+
+        import weakseg
+
+        return weakseg.__version__, ".".join(map(str, sys.version_info[:2])), Path(path).exists()
+
+    on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(probe).options(num_cpus=0, max_retries=1, scheduling_strategy=on_node).remote()
+
+
+def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, bool]]", storage: Storage) -> Iterator[str]:
+    """What is wrong with one node's answer."""
+    try:
+        version, python, sees = ray.get(answer, timeout=0.1)
+    except ray.exceptions.GetTimeoutError:
+        yield f"cluster: node {host} does not answer; check it with `ray status`"
+        return
+    except (RayError, ImportError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        yield f"cluster: weakseg cannot be imported on node {host} ({reason}); install it there"
+        return
+    here = ".".join(map(str, sys.version_info[:2]))
+    if (version, python) != (__version__, here):
+        yield f"cluster: node {host} has weakseg {version} on Python {python}, here it is {__version__} on {here}"
+    if not sees:
+        yield f"storage.root: node {host} does not see {storage.path}; use a folder that all nodes share"

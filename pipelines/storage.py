@@ -1,0 +1,300 @@
+"""Where pools and runs lie: a folder named by short keys, in which files appear whole or not at all.
+
+Callers speak in keys (``runs/demo/run.json``) and never in paths, so that another kind of storage can take the
+folder's place. The folder is safe against a crash at any moment: a file is written beside its name, flushed to the
+disk and renamed.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs as arrow_fs
+
+from pipelines.files import TEMPORARY, Lock, beside, flush, make_folder, reason, refusing
+from weakseg.errors import ResourceError
+
+
+def open_storage(root: str | os.PathLike[str]) -> "Storage":
+    """The storage under a root.
+
+    Args:
+        root: A folder, made at the first write; ``~`` is the home folder, a relative one counts from the current one.
+
+    Returns:
+        A small, picklable object.
+
+    Raises:
+        ResourceError: If the root is on S3, which this version cannot write to, or is not a folder.
+    """
+    text = os.fspath(root)
+    if "://" in text:
+        scheme = text.split("://", 1)[0]
+        what = "S3 storage is not available yet" if scheme in ("s3", "s3a") else f"{scheme}:// storage is not known"
+        raise ResourceError(f"storage.root is {text}: {what}; set storage.root to a folder")
+    path = Path(text).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ResourceError(f"storage.root is {path}, which is not a folder; set storage.root to a folder")
+    return Storage(str(path))
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A folder of files named by keys: posix paths relative to the root, which no key can leave.
+
+    Args:
+        root: The folder, absolute.
+    """
+
+    root: str
+
+    @property
+    def fs(self) -> arrow_fs.FileSystem:
+        """The Arrow file system that reads :attr:`path`."""
+        return arrow_fs.LocalFileSystem()
+
+    @property
+    def path(self) -> str:
+        """The root as :attr:`fs` names it."""
+        return self.root
+
+    def local_path(self, key: str) -> Path:
+        """Where a key's file lies on this machine (it need not exist).
+
+        Raises:
+            ValueError: If the key is absolute or climbs with ``..``.
+        """
+        parts = PurePosixPath(key).parts
+        if key.startswith("/") or ".." in parts or "\\" in key or "\0" in key:
+            raise ValueError(f"storage key {key!r} would leave the root: keys are relative, without '..'")
+        return Path(self.root, *parts)
+
+    def exists(self, key: str) -> bool:
+        """Whether a file (or a folder) of this key is there, whole."""
+        return self.local_path(key).exists()
+
+    def read_bytes(self, key: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        return self.local_path(key).read_bytes()
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """Write a file whole or not at all, replacing what was there.
+
+        Raises:
+            ResourceError: If the storage cannot be written.
+        """
+        with self._staged(key) as temporary, refusing(self.root, key):
+            temporary.write_bytes(data)
+
+    def create_once(self, key: str, data: bytes) -> bool:
+        """Write a file unless there is one: of any number of writers at once exactly one succeeds.
+
+        Returns:
+            True if this call made the file, False if it was there already (and is left as it is).
+
+        Raises:
+            ResourceError: If the storage cannot be written.
+        """
+        path = self.local_path(key)
+        with refusing(self.root, key):
+            temporary = beside(path)
+            try:
+                temporary.write_bytes(data)
+                flush(temporary)
+                # A hard link, unlike a rename, fails where the name is taken.
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+            flush(path.parent)
+        return True
+
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys of all files below a folder, sorted; empty where there is none. Files in the making are left out."""
+        return sorted(self._walk(prefix))
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """The names of the folders directly below a folder, sorted; empty where there is none."""
+        top = self.local_path(prefix)
+        if not top.is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(top) if entry.is_dir() and not entry.name.endswith(TEMPORARY))
+
+    def delete_tree(self, prefix: str) -> None:
+        """Delete a file or a folder with all below it; it disappears from view at once. Nothing there is fine.
+
+        Raises:
+            ResourceError: If the storage cannot be written.
+            ValueError: If the prefix is the root itself.
+        """
+        path = self.local_path(prefix)
+        if path == Path(self.root):
+            raise ValueError("refusing to delete the whole storage; name a folder below its root")
+        if not path.exists():
+            return
+        with refusing(self.root, prefix):
+            if path.is_dir():
+                doomed = beside(path)
+                path.rename(doomed)
+                shutil.rmtree(doomed)
+            else:
+                path.unlink(missing_ok=True)
+            flush(path.parent)
+
+    def sweep(self, prefix: str = "") -> int:
+        """Delete what writers that died left unfinished below a folder. Only for the one who owns the folder.
+
+        Returns:
+            How many files and folders were deleted.
+        """
+        swept = 0
+        with refusing(self.root, prefix):
+            for folder, names, files in os.walk(self.local_path(prefix)):
+                for name in [name for name in names if name.endswith(TEMPORARY)]:
+                    names.remove(name)
+                    shutil.rmtree(Path(folder, name), ignore_errors=True)
+                    swept += 1
+                for name in [name for name in files if name.endswith(TEMPORARY)]:
+                    Path(folder, name).unlink(missing_ok=True)
+                    swept += 1
+        return swept
+
+    def read_table(self, key: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+        """A Parquet file as a table.
+
+        Args:
+            key: The file.
+            columns: The columns to read, all by default.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        with self.open_parquet(key) as file:
+            return file.read(columns=None if columns is None else list(columns))
+
+    def open_parquet(self, key: str) -> pq.ParquetFile:
+        """A Parquet file opened for reading in parts (row groups, columns); close it or use it in a ``with``.
+
+        Raises:
+            FileNotFoundError: If there is none.
+        """
+        return pq.ParquetFile(pa.OSFile(str(self.local_path(key)), "rb"))
+
+    def write_table(self, key: str, table: pa.Table, *, row_group_size: int | None = None) -> None:
+        """Write a table as one Parquet file, whole or not at all.
+
+        Raises:
+            ResourceError: If the storage cannot be written.
+        """
+        with self.table_writer(key, table.schema) as writer:
+            writer.write(table, row_group_size=row_group_size)
+
+    @contextmanager
+    def table_writer(self, key: str, schema: pa.Schema, **options: Any) -> Iterator["TableWriter"]:
+        """Write a Parquet file row group by row group; it appears when the block ends without an exception.
+
+        Args:
+            key: The file.
+            schema: Its columns.
+            options: What ``pyarrow.parquet.ParquetWriter`` takes (compression, ...).
+
+        Raises:
+            ResourceError: If the storage cannot be written.
+        """
+        with self._staged(key) as temporary:
+            with refusing(self.root, key):
+                file = pq.ParquetWriter(str(temporary), schema, **{"compression": "zstd"} | options)
+            try:
+                yield TableWriter(self, key, file)
+            finally:
+                with refusing(self.root, key):
+                    file.close()
+
+    def lock(self, key: str, *, wait: bool = False) -> Lock:
+        """Take the lock of a key: it is free again when released or when this process ends, however it ends.
+
+        Args:
+            key: The lock's file; it stays.
+            wait: Whether to wait for another holder instead of failing.
+
+        Raises:
+            BlockingIOError: If another holds it and ``wait`` is false.
+            ResourceError: If the storage cannot be written or cannot lock.
+        """
+        path = self.local_path(key)
+        with refusing(self.root, key):
+            make_folder(path.parent)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            return Lock(descriptor, wait=wait)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise ResourceError(
+                f"storage {self.root} cannot lock files ({reason(error)}); choose a folder on a file system that can, "
+                "with --set storage.root=FOLDER"
+            ) from error
+
+    def check(self) -> None:
+        """Find out whether the storage can be written, by doing it.
+
+        Raises:
+            ResourceError: If it cannot.
+        """
+        probe = f"probe-{secrets.token_hex(4)}{TEMPORARY}"
+        self.write_bytes(probe, b"weakseg")
+        self.local_path(probe).unlink(missing_ok=True)
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        root = Path(self.root)
+        for folder, names, files in os.walk(self.local_path(prefix)):
+            names[:] = [name for name in names if not name.endswith(TEMPORARY)]
+            for name in files:
+                if not name.endswith(TEMPORARY):
+                    yield Path(folder, name).relative_to(root).as_posix()
+
+    @contextmanager
+    def _staged(self, key: str) -> Iterator[Path]:
+        """A temporary path that takes the key's name when the block ends well."""
+        path = self.local_path(key)
+        with refusing(self.root, key):
+            temporary = beside(path)
+        try:
+            yield temporary
+            with refusing(self.root, key):
+                flush(temporary)
+                temporary.replace(path)
+                flush(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+class TableWriter:
+    """A Parquet file in the making (see :meth:`Storage.table_writer`)."""
+
+    def __init__(self, storage: Storage, key: str, file: pq.ParquetWriter) -> None:
+        """Write to an open file that will be the storage's key."""
+        self._storage, self._key, self._file = storage, key, file
+
+    def write(self, table: pa.Table, *, row_group_size: int | None = None) -> None:
+        """Append rows as one row group, or as several of at most so many rows.
+
+        Raises:
+            ResourceError: If the storage cannot be written.
+        """
+        with refusing(self._storage.root, self._key):
+            self._file.write_table(table, row_group_size=row_group_size)

@@ -1,0 +1,287 @@
+"""MLflow's side of a run: the driver owns the MLflow runs by explicit ids and is their only writer.
+
+No use is made of MLflow's fluent state (an active run, a global address): it is per process, and a driver that is
+started again must find its runs by what they are for. The tag `weakseg.key` says so; it is written when a run is
+created and looked for before, so that a crash at any moment leads to no second run.
+"""
+
+import json
+import math
+import os
+import re
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipelines.config import Config
+from pipelines.ledger.layout import pool_key
+from pipelines.pool import Pool
+from pipelines.storage import Storage
+from weakseg.errors import ResourceError
+
+KEY = "weakseg.key"
+"""The tag that says what an MLflow run, model or version is for."""
+
+_PARENT = "mlflow.parentRunId"
+_CONTEXT = "mlflow.data.context"
+_LONGEST = {"param": 6000, "tag": 5000}
+_METRICS_AT_ONCE, _PARAMS_AT_ONCE = 1000, 100
+
+
+def open_tracker(config: Config, storage: Storage) -> "Tracker":
+    """Connect to the tracking store and find or create the experiment.
+
+    Args:
+        config: Its `tracking` section.
+        storage: Where the database lies when neither the configuration nor MLFLOW_TRACKING_URI names a store.
+
+    Raises:
+        ResourceError: If the store is of a kind that MLflow cannot write, or the experiment cannot be used.
+    """
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # The tables of a new database are made at the first touch: two drivers at once would both make them.
+    with storage.lock("mlflow.lock", wait=True):
+        uri = tracking_uri(config, storage)
+        served = uri.startswith(("http://", "https://", "databricks"))
+        # A server knows where artefacts go; without one MLflow would put them into the current folder.
+        location = None if served else storage.local_path("mlruns").as_uri()
+        return Tracker(uri, config.tracking.experiment, artifact_location=location)
+
+
+def tracking_uri(config: Config, storage: Storage) -> str:
+    """The store: `tracking.uri`, else MLFLOW_TRACKING_URI, else the database below the storage's root.
+
+    Raises:
+        ResourceError: If it is a folder, which MLflow no longer writes.
+    """
+    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        # Of the path's characters only these two mean something else in a database's address.
+        path = str(storage.local_path("mlflow.db")).replace("%", "%25").replace("?", "%3F")
+        return f"sqlite:///{path}"
+    if ("://" not in uri and uri != "databricks") or uri.startswith("file:"):
+        raise ResourceError(
+            f"tracking.uri: {uri} is a folder, and MLflow keeps no runs in folders any more; "
+            "use sqlite:////path/to/mlflow.db or http://server"
+        )
+    relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
+    # Made absolute, so that a rerun from another folder opens the same one.
+    return f"sqlite:///{Path(relative[1]).absolute()}" if relative and relative[1] != ":memory:" else uri
+
+
+class Tracker:
+    """One experiment of a tracking store.
+
+    Attributes:
+        uri: The store's address.
+        experiment_id: The experiment.
+        client: MLflow's client, for what this class does not do (the registry).
+    """
+
+    def __init__(self, uri: str, experiment: str, *, artifact_location: str | None = None) -> None:
+        """Find or create the experiment.
+
+        Args:
+            uri: The store's address.
+            experiment: The experiment's name.
+            artifact_location: Where a new experiment keeps files; None = where the server wants.
+
+        Raises:
+            ResourceError: If the experiment was deleted.
+        """
+        self.uri = uri
+        self.client = MlflowClient(uri, registry_uri=uri)
+        self.experiment_id = self._experiment(experiment, artifact_location).experiment_id
+        self._logged: dict[tuple[str, str], int] = {}
+        self._new: set[str] = set()
+        # Epochs are logged from the thread that watches the training.
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        key: str,
+        *,
+        name: str,
+        parent_run_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Find the MLflow run of a key and set it running again, or create it.
+
+        Args:
+            key: What the run is for; unique to this run of weakseg, also among all that share the store.
+            name: What people see.
+            parent_run_id: The run it is shown below.
+            tags: Further tags.
+            params: Parameters, which may be nested. MLflow cannot change one: what differs from the first start
+                becomes a tag `amended.NAME`.
+
+        Returns:
+            The run's id.
+        """
+        fixed = {KEY: key} | ({_PARENT: parent_run_id} if parent_run_id else {})
+        all_tags = {**{name: _short(value, "tag") for name, value in (tags or {}).items()}, **fixed}
+        found = self.find(key)
+        if found is None:
+            found = self.client.create_run(self.experiment_id, tags=all_tags, run_name=name)
+            self._new.add(found.info.run_id)
+        else:
+            if found.info.status != "RUNNING":
+                self.client.update_run(found.info.run_id, status="RUNNING")
+            self._set_tags(found, all_tags)
+        self._set_params(found, params or {})
+        return str(found.info.run_id)
+
+    def find(self, key: str) -> Run | None:
+        """The MLflow run of a key, if there is one that was not deleted."""
+        runs = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`{KEY}` = {_quoted(key)}",
+            order_by=["attributes.start_time ASC"],
+            max_results=1,
+        )
+        return runs[0] if runs else None
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float | None], step: int) -> None:
+        """Log values of one step; a value that this step or a later one already has is left out.
+
+        Args:
+            run_id: The run.
+            metrics: By name; None = not measured.
+            step: Round or epoch.
+        """
+        self._log(run_id, [(metrics, step)])
+
+    def log_epochs(self, run_id: str, epochs: Sequence[Mapping[str, Any]]) -> None:
+        """Log all epochs so far, as often as wanted; those already logged are left out.
+
+        Args:
+            run_id: The run.
+            epochs: One mapping per epoch: `epoch` is the step, what else is a number is a metric.
+        """
+        self._log(run_id, [({k: v for k, v in row.items() if k != "epoch"}, int(row["epoch"])) for row in epochs])
+
+    def log_bytes(self, run_id: str, path: str, data: bytes) -> None:
+        """Store a file with a run, replacing one of that path.
+
+        Args:
+            run_id: The run.
+            path: Relative, with `/`.
+            data: The content.
+        """
+        inside = PurePosixPath(path)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, inside.name)
+            file.write_bytes(data)
+            parent = str(inside.parent)
+            self.client.log_artifact(run_id, str(file), artifact_path=None if parent == "." else parent)
+
+    def log_pool(self, run_id: str, pool: Pool) -> None:
+        """Name the pool, with its digest, as what the run read. A second call changes nothing."""
+        with warnings.catch_warnings():
+            # MLflow knows folders under two names and wonders which is meant.
+            warnings.simplefilter("ignore", UserWarning)
+            source = resolve_dataset_source(pool.storage.local_path(pool_key(pool.digest)).as_uri())
+        dataset = MetaDataset(source, name=pool.manifest["layout"], digest=pool.digest)
+        entity = DatasetInput(dataset._to_mlflow_entity(), [InputTag(_CONTEXT, "training")])
+        self.client.log_inputs(run_id, [entity])
+
+    def finish(self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED") -> None:
+        """End a run; :meth:`run` sets it running again."""
+        self.client.set_terminated(run_id, status)
+
+    def _experiment(self, name: str, artifact_location: str | None) -> Experiment:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                self.client.create_experiment(name, artifact_location=artifact_location)
+            except MlflowException as error:
+                # Another driver was faster.
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            found = self.client.get_experiment_by_name(name)
+        if found.lifecycle_stage != "active":
+            raise ResourceError(
+                f"tracking.experiment: {name} was deleted in MLflow; restore it with "
+                f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name"
+            )
+        return found
+
+    def _set_tags(self, run: Run, tags: Mapping[str, str]) -> None:
+        changed = [RunTag(name, value) for name, value in tags.items() if run.data.tags.get(name) != value]
+        for batch in _batches(changed, _PARAMS_AT_ONCE):
+            self.client.log_batch(run.info.run_id, tags=batch)
+
+    def _set_params(self, run: Run, params: Mapping[str, Any]) -> None:
+        wanted = dict(_flat(params))
+        there = run.data.params
+        new = [Param(name, value) for name, value in wanted.items() if name not in there]
+        for batch in _batches(new, _PARAMS_AT_ONCE):
+            self.client.log_batch(run.info.run_id, params=batch)
+        amended = {name: value for name, value in wanted.items() if there.get(name, value) != value}
+        self._set_tags(run, {f"amended.{name}": _short(value, "tag") for name, value in amended.items()})
+
+    def _log(self, run_id: str, rows: Iterable[tuple[Mapping[str, Any], int]]) -> None:
+        with self._lock:
+            now = int(time.time() * 1000)
+            new = []
+            for metrics, step in rows:
+                for name, value in metrics.items():
+                    key = _metric_name(name)
+                    if value is None or step <= self._last_step(run_id, key):
+                        continue
+                    new.append(Metric(key, float(value), now, step))
+                    self._logged[run_id, key] = step
+            for batch in _batches(new, _METRICS_AT_ONCE):
+                self.client.log_batch(run_id, metrics=batch)
+
+    def _last_step(self, run_id: str, key: str) -> float:
+        """The last step at which a metric was logged, by this driver or one before it."""
+        if (run_id, key) not in self._logged:
+            history = [] if run_id in self._new else self.client.get_metric_history(run_id, key)
+            if not history:
+                return -math.inf
+            self._logged[run_id, key] = max(metric.step for metric in history)
+        return self._logged[run_id, key]
+
+
+def _metric_name(name: str) -> str:
+    """MLflow refuses most punctuation in metrics' names; class names are the user's."""
+    return re.sub(r"[^\w.\- ]", "_", name)[:250]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested parameters as dotted names; text as it is, what else as JSON."""
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{prefix}{name}.")
+        else:
+            text = item if isinstance(item, str) else json.dumps(item, default=str, ensure_ascii=False)
+            yield f"{prefix}{name}", _short(text, "param")
+
+
+def _short(text: str, kind: str) -> str:
+    limit = _LONGEST[kind]
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _quoted(text: str) -> str:
+    """A value in MLflow's filter language, which has no escapes."""
+    if "'" in text and '"' in text:
+        raise ValueError(f"expected at most one kind of quotes, got {text!r}")
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,302 @@
+"""The train stage: one model per round on Ray Train, from the labels given so far.
+
+The loop itself is :func:`weakseg.training.loop.fit`, which knows nothing of Ray. This module gives it a worker
+group, the pool, the labels through the object store, and a checkpoint after every epoch; a worker that dies goes
+on from the last of them, and so does the same command after the driver died.
+"""
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+from safetensors.torch import load as load_weights
+from safetensors.torch import save as save_weights
+
+from pipelines.config import Config
+from pipelines.console import Console
+from pipelines.ledger import Ledger
+from pipelines.masks import MaskReader
+from pipelines.pool import Pool, PoolExamples
+from pipelines.resources import use_gpu
+from weakseg import seeding
+from weakseg.errors import WeaksegError
+from weakseg.models import build_model
+from weakseg.supervision import PointIndex
+from weakseg.training import EpochResult, build_optimizer, build_scheduler, fit, steps_per_epoch
+from weakseg.training import state as training_state
+from weakseg.transforms import Augmentation
+
+MAX_FAILURES = 3
+CHECKPOINT = "state.pt"
+HISTORY = "history.json"
+
+
+def run(
+    config: Config,
+    ledger: Ledger,
+    round: int,
+    *,
+    console: Console,
+    on_epochs: Callable[[list[dict[str, Any]]], None] = lambda epochs: None,
+) -> list[dict[str, Any]]:
+    """Train the round's model, or find it trained.
+
+    Args:
+        config: The run's configuration.
+        ledger: The run, held by this driver.
+        round: Which round's labels (and all before) to train on.
+        console: Where progress goes.
+        on_epochs: Called with the metrics of all epochs so far, whenever one more is finished.
+
+    Returns:
+        One dict of metrics per epoch.
+
+    Raises:
+        WeaksegError: What the workers found wrong with labels, weights or settings, in their own words.
+    """
+    model_key, history_key = f"{ledger.round(round)}/model.safetensors", f"{ledger.round(round)}/train/{HISTORY}"
+    if ledger.exists(model_key) and ledger.exists(history_key):
+        return ledger.read_json(history_key)
+    settings = _settings(config, ledger, round)
+    name = f"fit-{settings['digest']}"
+    folder = ledger.path(f"{ledger.round(round)}/train")
+    with _watched(console, Path(folder) / name, round, settings["epochs"], on_epochs):
+        result = _fit(config, settings, name=name, storage_path=folder)
+    checkpoint = Path(result.checkpoint.path)
+    history = json.loads((checkpoint / HISTORY).read_text())
+    ledger.write_json(f"{ledger.round(round)}/model.json", history["spec"])
+    state = training_state.load(checkpoint / CHECKPOINT)
+    ledger.write_bytes(model_key, save_weights({k: v.contiguous().cpu() for k, v in state["model"].items()}))
+    ledger.write_json(history_key, history["epochs"])
+    shutil.rmtree(Path(folder) / name, ignore_errors=True)
+    return history["epochs"]
+
+
+def _settings(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:
+    """Everything a worker needs, as plain values and one reference to the labels."""
+    training, pool = config.training, ledger.pool
+    points = PointIndex(pool.index("train").image_ids, ledger.labels(round)) if config.supervision.points else None
+    weights = {"point": config.loss.point} if config.supervision.points else {}
+    if config.supervision.masks:
+        weights["mask"] = config.loss.mask
+    warm = training.warm_start and round > 0
+    return {
+        "storage": ledger.storage,
+        "pool": pool.digest,
+        "digest": ledger.config_digest,
+        "points": ray.put(points),
+        "masks": config.supervision.masks,
+        "model": {
+            "architecture": config.model.architecture,
+            "encoder": config.model.encoder,
+            "weights": config.model.weights,
+            "mean": config.model.mean,
+            "std": config.model.std,
+            "classes": len(pool.classes),
+        },
+        "warm_start": ledger.read_bytes(f"{ledger.round(round - 1)}/model.safetensors") if warm else None,
+        "loss_weights": weights,
+        "class_weights": _class_weights(config, pool, points),
+        "augmentation": augmentation(config, pool),
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "optimizer": {
+            "name": training.optimizer,
+            "lr": training.lr,
+            "encoder_lr": training.encoder_lr,
+            "weight_decay": training.weight_decay,
+            "eps": training.eps,
+            "momentum": training.momentum,
+        },
+        "schedule": training.schedule.model_dump(),
+        "precision": training.precision,
+        "seed": config.seed,
+        "round": round,
+        "threads": max(1, int(config.cluster.cpus_per_worker)),
+        "loader_workers": config.cluster.loader_workers,
+    }
+
+
+def augmentation(config: Config, pool: Pool) -> Augmentation | None:
+    """The configured augmentation; without a crop of its own it crops to the pool's size."""
+    if config.training.augmentation is None:
+        return None
+    fields = config.training.augmentation.model_dump()
+    return Augmentation(**{**fields, "crop": fields["crop"] or pool.size})
+
+
+def _class_weights(config: Config, pool: Pool, points: PointIndex | None) -> list[float] | None:
+    """The configured weights; `balanced` = inverse frequency of the labels at hand, mean 1 over classes that occur."""
+    if config.loss.class_weights != "balanced":
+        return list(config.loss.class_weights) if config.loss.class_weights else None
+    counts = np.zeros(len(pool.classes), np.int64)
+    if points is not None:
+        counts += points.histogram(len(counts))
+    if config.supervision.masks:
+        reader = MaskReader(pool)
+        for image_id in pool.index("train").image_ids.to_pylist():
+            mask = reader.find(image_id)
+            if mask is None:
+                continue
+            counts += np.bincount(mask[mask < len(counts)], minlength=len(counts))
+    inverse = np.where(counts > 0, counts.sum() / np.maximum(counts, 1), 0.0)
+    mean = inverse[counts > 0].mean() if (counts > 0).any() else 1.0
+    return [float(value) if value > 0 else 1.0 for value in inverse / mean]
+
+
+def _fit(config: Config, settings: Mapping[str, Any], *, name: str, storage_path: str) -> ray.train.Result:
+    _move_unreadable_aside(Path(storage_path) / name)
+    gpu = use_gpu(config)
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config=dict(settings),
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.cluster.workers,
+            use_gpu=gpu,
+            resources_per_worker={"CPU": config.cluster.cpus_per_worker} | ({"GPU": 1} if gpu else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=storage_path,
+            failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    result = trainer.fit()
+    if result.return_value and "error" in result.return_value:
+        raise WeaksegError(result.return_value["error"])
+    return result
+
+
+def _move_unreadable_aside(folder: Path) -> None:
+    """Ray writes its snapshot in place: one that a crash cut short would fail every later start of the same name."""
+    snapshot = folder / "checkpoint_manager_snapshot.json"
+    if not snapshot.exists():
+        return
+    try:
+        names = [entry["checkpoint_dir_name"] for entry in json.loads(snapshot.read_text())["checkpoint_results"]]
+        readable = all((folder / name / CHECKPOINT).exists() for name in names)
+    except (ValueError, KeyError, TypeError):
+        readable = False
+    if not readable:
+        shutil.rmtree(folder.with_name(f"{folder.name}.unreadable"), ignore_errors=True)
+        folder.rename(folder.with_name(f"{folder.name}.unreadable"))
+
+
+@contextmanager
+def _watched(
+    console: Console, folder: Path, round: int, epochs: int, on_epochs: Callable[[list[dict[str, Any]]], None]
+) -> Iterator[None]:
+    """Show finished epochs while `fit` blocks: they are read off the checkpoints in the storage."""
+    finished = threading.Event()
+
+    def watch() -> None:
+        done = 0
+        while not finished.wait(1.0):
+            rows = _finished_epochs(folder)
+            if len(rows) > done:
+                stage.advance(len(rows) - done)
+                on_epochs(rows)
+                done = len(rows)
+
+    with console.stage(f"round {round}: train", total=epochs) as stage:
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            thread.join()
+
+
+def _finished_epochs(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of all epochs up to the newest checkpoint that is there as a whole."""
+    for checkpoint in sorted(folder.glob("epoch-*"), reverse=True):
+        try:
+            return json.loads((checkpoint / HISTORY).read_text())["epochs"]
+        except (FileNotFoundError, ValueError):
+            continue
+    return []
+
+
+def _worker(settings: dict[str, Any]) -> dict[str, str] | None:
+    """The training function of every rank. What is wrong with the user's input is returned: a retry cannot mend it."""
+    try:
+        _train(settings)
+    except WeaksegError as error:
+        return {"error": str(error)}
+    return None
+
+
+def _train(settings: dict[str, Any]) -> None:
+    torch.set_num_threads(settings["threads"])
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    pool = Pool(settings["storage"], settings["pool"])
+    examples = PoolExamples(
+        pool,
+        "train",
+        points=ray.get(settings["points"]),
+        masks=MaskReader(pool).find if settings["masks"] else None,
+    )
+    seeding.seed_everything(settings["seed"], "model", round=settings["round"])
+    model = build_model(**settings["model"])
+    if settings["warm_start"] is not None:
+        model.load_state_dict(load_weights(settings["warm_start"]))
+    spec = model.spec
+    model = model.to(device)
+    optimizer = build_optimizer(model, **settings["optimizer"])
+    steps = steps_per_epoch(len(examples), settings["batch_size"])
+    scheduler = build_scheduler(optimizer, **settings["schedule"], epochs=settings["epochs"], steps_per_epoch=steps)
+    class_weights = settings["class_weights"]
+
+    state = None
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint:
+        with checkpoint.as_directory() as folder:
+            state = training_state.load(Path(folder) / CHECKPOINT)
+
+    def on_epoch(result: EpochResult) -> None:
+        with tempfile.TemporaryDirectory() if rank == 0 else nullcontext() as folder:
+            if folder:
+                current = result.state()
+                training_state.save(Path(folder) / CHECKPOINT, current)
+                (Path(folder) / HISTORY).write_text(json.dumps({"spec": spec, "epochs": current["history"]}))
+            ray.train.report(
+                result.metrics,
+                checkpoint=ray.train.Checkpoint.from_directory(folder) if folder else None,
+                checkpoint_dir_name=f"epoch-{result.epoch:04d}",
+            )
+
+    fit(
+        model,
+        examples,
+        epochs=settings["epochs"],
+        batch_size=settings["batch_size"],
+        optimizer=optimizer,
+        scheduler=scheduler,
+        loss_weights=settings["loss_weights"],
+        class_weight_C=None if class_weights is None else torch.tensor(class_weights, device=device),
+        augmentation=settings["augmentation"],
+        seed=settings["seed"],
+        round=settings["round"],
+        device=device,
+        precision=settings["precision"],
+        rank=rank,
+        world=world,
+        loader_workers=settings["loader_workers"],
+        state=state,
+        on_epoch=on_epoch,
+    )

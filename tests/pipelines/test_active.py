@@ -1,0 +1,188 @@
+"""The rounds end to end, killed and resumed: the real command line on a real Ray."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import tiny
+from mlflow.tracking import MlflowClient
+
+pytestmark = pytest.mark.ray
+
+KILLER = Path(__file__).parents[1] / "killed_driver.py"
+BOUNDARIES = [
+    *[(step, 0) for step in ("select", "annotate", "train", "evaluate", "round")],
+    *[(step, 1) for step in ("score", "select", "annotate", "train", "evaluate", "round")],
+    *[(step, None) for step in ("test", "register", "report")],
+]
+"""Every named step of two rounds, in order; None = whichever round was chosen."""
+
+
+def test_learns_registers_and_reports(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    root, result = finished_run
+    assert [metrics["labels_per_image"] for metrics in result["rounds"]] == [5.0, 10.0]
+    assert all(0 < metrics["validation"]["miou"] < 1 for metrics in result["rounds"])
+    assert result["test"]["round"] == result["model"]["round"]
+    assert result["model"]["version"] == 1
+    assert result["model"]["alias"] == "champion"
+    assert "<html" in Path(result["report"]).read_text()
+    _check_labels(root, rounds=2)
+    _check_tracking(root, rounds=2)
+
+
+def test_same_command_again_does_nothing_new(finished_run: tuple[Path, dict[str, Any]], ray_session: str) -> None:
+    root, result = finished_run
+    before = _times(root)
+    again = tiny.run("active", root, address=ray_session)
+    assert again["rounds"] == result["rounds"]
+    assert again["model"] == result["model"]
+    assert _times(root) == before
+    _check_tracking(root, rounds=2)
+
+
+def test_other_identity_is_refused_by_field(finished_run: tuple[Path, dict[str, Any]], ray_session: str) -> None:
+    root, _ = finished_run
+    failed = subprocess.run(
+        tiny.command("active", root, training__lr="0.01"),
+        env={**os.environ, "RAY_ADDRESS": ray_session},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert failed.returncode == 2
+    assert "training.lr" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_killed_at_three_steps_ends_the_same(
+    finished_run: tuple[Path, dict[str, Any]], ray_session: str, tmp_path: Path
+) -> None:
+    kills = [("annotate", 0), ("score", 1), ("evaluate", 1)]
+    for step, round in kills:
+        _killed_at(tmp_path, ray_session, step, round)
+        _check_labels(tmp_path, rounds=None)
+    _check_same(finished_run, tmp_path, tiny.run("active", tmp_path, address=ray_session))
+
+
+def test_more_rounds_on_a_finished_run_go_on(
+    finished_run: tuple[Path, dict[str, Any]], ray_session: str, tmp_path: Path
+) -> None:
+    root, result = finished_run
+    shutil.copytree(root, tmp_path / "copy")
+    # An artefact store names absolute places: the copy tracks in a database of its own.
+    (tmp_path / "copy" / "mlflow.db").unlink()
+    longer = tiny.run("active", tmp_path / "copy", address=ray_session, labelling__rounds="3", training__epochs="2")
+    assert longer["rounds"][:2] == result["rounds"]
+    assert longer["rounds"][2]["labels_per_image"] == 15.0
+    _check_labels(tmp_path / "copy", rounds=3)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_killed_at_every_step_ends_the_same(
+    finished_run: tuple[Path, dict[str, Any]], ray_session: str, tmp_path: Path
+) -> None:
+    chosen = finished_run[1]["model"]["round"]
+    for step, round in BOUNDARIES:
+        _killed_at(tmp_path, ray_session, step, chosen if round is None else round)
+        _check_labels(tmp_path, rounds=None)
+    _check_same(finished_run, tmp_path, tiny.run("active", tmp_path, address=ray_session))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_killed_at_random_moments_ends_the_same(
+    finished_run: tuple[Path, dict[str, Any]], ray_session: str, tmp_path: Path
+) -> None:
+    moments = random.Random(7)
+    killed = 0
+    while killed < 12:
+        root = tmp_path / str(killed)
+        # Several kills per run while it lasts: moments are drawn over the length of an uninterrupted run.
+        while killed < 12:
+            driver = _start(root, ray_session, [sys.executable, "-m", "pipelines"])
+            try:
+                driver.wait(moments.uniform(3.0, 45.0))
+            except subprocess.TimeoutExpired:
+                driver.send_signal(signal.SIGKILL)
+                driver.wait()
+                killed += 1
+                _check_labels(root, rounds=None)
+            else:
+                assert driver.returncode == 0
+                break
+        _check_same(finished_run, root, tiny.run("active", root, address=ray_session))
+
+
+def _start(root: Path, address: str, program: Sequence[str]) -> subprocess.Popen[bytes]:
+    arguments = tiny.command("active", root)[3:]
+    return subprocess.Popen(
+        [*program, *arguments],
+        env={**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(KILLER.parents[1])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _killed_at(root: Path, address: str, step: str, round: int) -> None:
+    driver = _start(root, address, [sys.executable, str(KILLER), step, str(round)])
+    assert driver.wait(timeout=240) == -signal.SIGKILL, f"the driver was not killed at {step} of round {round}"
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    return pq.read_table(path).to_pylist()
+
+
+def _check_labels(root: Path, *, rounds: int | None) -> None:
+    """One label per query, no pixel asked twice, in all finished rounds."""
+    folders = sorted((root / "runs" / "tiny" / "rounds").glob("*"))
+    labelled = [folder for folder in folders if (folder / "labels.parquet").exists()]
+    if rounds is not None:
+        assert len(labelled) == rounds
+    asked = [
+        {(row["image_id"], row["y"], row["x"]) for row in _table(folder / "queries.parquet")} for folder in labelled
+    ]
+    for folder, pixels in zip(labelled, asked, strict=True):
+        rows = _table(folder / "labels.parquet")
+        assert len(rows) == len(pixels)
+        assert {(row["image_id"], row["y"], row["x"]) for row in rows} == pixels
+    assert len(set().union(*asked)) == sum(len(pixels) for pixels in asked) if asked else True
+
+
+def _check_same(finished: tuple[Path, dict[str, Any]], root: Path, result: dict[str, Any]) -> None:
+    """The interrupted run ended as the uninterrupted one: selection, metrics, one MLflow run a round, one version."""
+    assert result["rounds"] == finished[1]["rounds"]
+    assert result["test"] == finished[1]["test"]
+    for round in ("000", "001"):
+        name = Path("runs", "tiny", "rounds", round, "queries.parquet")
+        assert _table(root / name) == _table(finished[0] / name)
+    _check_labels(root, rounds=2)
+    _check_tracking(root, rounds=2)
+
+
+def _check_tracking(root: Path, *, rounds: int) -> None:
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    assert len(runs) == rounds + 1, [run.info.run_name for run in runs]
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert len(client.search_model_versions("name='tiny'")) == 1
+    for run in runs:
+        if "mlflow.parentRunId" in run.data.tags:
+            steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")]
+            assert sorted(steps) == sorted(set(steps))
+            assert len(steps) == 2
+
+
+def _times(root: Path) -> dict[str, int]:
+    """When each artefact of the rounds and the pool was written."""
+    files = [*root.glob("pools/**/*"), *root.glob("runs/tiny/rounds/**/*")]
+    return {str(path): path.stat().st_mtime_ns for path in files if path.is_file()}

@@ -1,0 +1,49 @@
+"""The evaluate stage: the same figures as one process that looks at every image in turn."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from pipelines import evaluate
+from pipelines.masks import MaskReader
+from pipelines.parts import load_model, model_files
+from weakseg.inference import predict
+
+pytestmark = pytest.mark.ray
+
+
+def test_equals_a_plain_loop(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    root, result = finished_run
+    with tiny.reopened(root) as (_, ledger):
+        model = load_model(model_files(ledger, 1))
+        masks = MaskReader(ledger.pool)
+        index = ledger.pool.index("val")
+        rows = [row for part in index.parts() for row in ledger.pool.images(part, split="val")]
+        classes = len(ledger.pool.classes)
+    truths = [masks.mask(row.image_id) for row in rows]
+    predictions = list(predict(model, [row.image for row in rows], device="cpu"))
+    intersections, unions = np.zeros(classes), np.zeros(classes)
+    for truth, prediction in zip(truths, predictions, strict=True):
+        known = truth != 255
+        for c in range(classes):
+            intersections[c] += ((truth == c) & (prediction == c) & known).sum()
+            unions[c] += (((truth == c) | (prediction == c)) & known).sum()
+    iou = intersections[unions > 0] / unions[unions > 0]
+    validation = result["rounds"][1]["validation"]
+    assert validation["images"] == len(rows)
+    assert validation["miou"] == pytest.approx(iou.mean())
+
+
+def test_plain_is_json() -> None:
+    value = {"a": np.array([1.0, np.nan]), "b": np.int64(3), "c": (np.float32(0.5), None, "x")}
+    assert evaluate.plain(value) == {"a": [1.0, None], "b": 3, "c": [0.5, None, "x"]}
+
+
+def test_validation_split_is_never_trained_on(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    with tiny.reopened(finished_run[0]) as (_, ledger):
+        labelled = set(ledger.labels()["image_id"].to_pylist())
+        assert labelled == set(ledger.pool.index("train").image_ids.to_pylist())
+        assert not labelled & set(ledger.pool.index("val").image_ids.to_pylist())

@@ -1,0 +1,224 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipelines import resources
+from pipelines.config import Config, load
+from pipelines.storage import Storage, open_storage
+from weakseg.errors import ResourceError
+
+
+def plan(*overrides: str) -> Config:
+    return load("demo", ["training.batch_size=64", *overrides])
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return open_storage(tmp_path / "root")
+
+
+def cluster_of(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float], free: float | None = None) -> None:
+    """A cluster that only exists on paper, all of whose nodes answer."""
+    alive = [
+        {"Alive": True, "Resources": node, "NodeID": str(k), "NodeManagerHostname": "h"} for k, node in enumerate(nodes)
+    ]
+    dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}, "NodeID": "dead", "NodeManagerHostname": "dead"}
+    total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
+    monkeypatch.setattr(resources.ray, "nodes", lambda: [*alive, dead])
+    monkeypatch.setattr(resources.ray, "cluster_resources", lambda: total)
+    monkeypatch.setattr(resources.ray, "available_resources", lambda: {"CPU": total["CPU"] if free is None else free})
+    monkeypatch.setattr(resources, "_node_faults", lambda storage, wait: [])
+
+
+def refusal(config: Config, storage: Storage, **options: float) -> str:
+    with pytest.raises(ResourceError) as caught:
+        resources.check(config, storage, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "overrides", "start"),
+    [
+        (
+            [{"CPU": 4}],
+            ["cluster.workers=9"],
+            "cluster.workers: 9 with 1 CPUs each (cluster.cpus_per_worker) do not fit",
+        ),
+        ([{"CPU": 3}] * 3, ["cluster.workers=4", "cluster.cpus_per_worker=2"], "cluster.workers: 4 with 2 CPUs each"),
+        ([{"CPU": 4}], ["cluster.actors=4"], "cluster.actors: 4 with 1 CPUs each leave no CPU for the Ray Data tasks"),
+        ([{"CPU": 4}], ["cluster.gpu=true"], "cluster.gpu: 1 workers and 1 actors need a GPU each, the cluster has 0"),
+        ([{"CPU": 2, "GPU": 2}, {"CPU": 8}], ["cluster.gpu=true", "cluster.workers=3"], "cluster.gpu: 3 workers"),
+        (
+            [{"CPU": 1, "GPU": 2}, {"CPU": 8}],
+            ["cluster.gpu=true", "cluster.workers=2", "cluster.actors=1"],
+            "cluster.workers: 2 with 1 CPUs each (cluster.cpus_per_worker) do not fit",
+        ),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage, nodes: list[dict[str, float]], overrides: list[str], start: str
+):
+    cluster_of(monkeypatch, *nodes)
+    text = refusal(plan(*overrides), storage)
+    assert text.startswith(start)
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("nodes", "overrides"),
+    [
+        ([{"CPU": 2}], []),
+        ([{"CPU": 3}], ["cluster.workers=2", "cluster.actors=2"]),
+        ([{"CPU": 4}] * 2, ["cluster.workers=4", "cluster.cpus_per_worker=2"]),
+        ([{"CPU": 3, "GPU": 2}], ["cluster.gpu=true", "cluster.workers=2"]),
+    ],
+)
+def test_a_plan_that_fits_passes(monkeypatch: pytest.MonkeyPatch, storage: Storage, nodes: list, overrides: list[str]):
+    cluster_of(monkeypatch, *nodes)
+    resources.check(plan(*overrides), storage)
+
+
+def test_cpus_that_others_hold_are_waited_for_and_then_refused(monkeypatch: pytest.MonkeyPatch, storage: Storage):
+    cluster_of(monkeypatch, {"CPU": 4.0}, free=1.0)
+    assert refusal(plan(), storage, wait=0.3).startswith(
+        "cluster: other work holds 3 of the cluster's 4 CPUs, 2 are needed"
+    )
+    answers = iter([1.0, 1.0, 4.0])
+    monkeypatch.setattr(resources.ray, "available_resources", lambda: {"CPU": next(answers)})
+    resources.check(plan(), storage, wait=30)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "gpus", "expected"),
+    [("null", 0, False), ("null", 1, False), ("null", 2, True), ("false", 8, False), ("true", 0, True)],
+)
+def test_use_gpu(monkeypatch: pytest.MonkeyPatch, gpu: str, gpus: int, expected: bool):
+    cluster_of(monkeypatch, {"CPU": 4, "GPU": gpus})
+    assert resources.use_gpu(plan(f"cluster.gpu={gpu}", "cluster.actors=2")) is expected
+
+
+@pytest.mark.parametrize(
+    ("cores", "overrides", "expected"),
+    [
+        (1, [], 2),
+        (2, [], 2),
+        (2, ["cluster.workers=2", "cluster.actors=2"], 3),
+        (2, ["cluster.cpus_per_worker=2"], 3),
+        (2, ["cluster.workers=8"], 3),  # refused later, not carried out on three CPUs
+        (16, ["cluster.workers=2"], 16),
+    ],
+)
+def test_a_small_machine_offers_one_logical_cpu_more_at_most(cores: int, overrides: list[str], expected: int):
+    assert resources.local_cpus(plan(*overrides), cores) == expected
+
+
+def test_unwritable_storage_and_every_other_fault_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    cluster_of(monkeypatch, {"CPU": 1.0})
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where a folder should be")
+    config = plan("tracking.uri=file:/tmp/mlruns", "cluster.workers=2")
+    lines = refusal(config, Storage(str(blocked / "root"))).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["storage.root", "tracking.uri", "cluster.workers"]
+    assert "cannot be written" in lines[0]
+    assert "keeps no runs in folders" in lines[1]
+
+
+def test_a_full_disk_is_refused(monkeypatch: pytest.MonkeyPatch, storage: Storage):
+    cluster_of(monkeypatch, {"CPU": 4.0})
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda path: SimpleNamespace(free=100 * 2**20))
+    assert "has 100 MB left, at least 512 MB are needed" in refusal(plan(), storage)
+    assert storage.list() == []  # nothing of ours is left behind
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[int]]]:
+    """A web server whose answers are in a list."""
+    answers = [200]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(answers[0] if self.path == "/health" else 500)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}", answers
+        http.shutdown()
+
+
+def test_tracking_server(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage, server: tuple[str, list[int]], tmp_path: Path
+):
+    cluster_of(monkeypatch, {"CPU": 4.0})
+    uri, answers = server
+    resources.check(plan(f"tracking.uri={uri}/"), storage)
+    answers[0] = 401
+    resources.check(plan(f"tracking.uri={uri}"), storage)
+    answers[0] = 503
+    assert "answers with 503" in refusal(plan(f"tracking.uri={uri}"), storage)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert refusal(plan(), storage).startswith("tracking.uri: http://127.0.0.1:9: no MLflow server answers")
+    resources.check(plan(f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"), storage)
+    assert "does not exist" in refusal(plan(f"tracking.uri=sqlite:///{tmp_path}/no/mlflow.db"), storage)
+
+
+@pytest.mark.ray
+def test_the_sessions_ray_carries_a_small_plan_and_leaves_nothing_behind(ray_session: str, storage: Storage):
+    resources.connect(plan())  # connected already: nothing happens
+    resources.check(plan("cluster.gpu=false"), storage)
+    assert storage.list() == []
+    assert "cluster.workers: 64 with 1 CPUs each" in refusal(plan("cluster.workers=64", "cluster.gpu=false"), storage)
+
+
+@pytest.mark.ray
+def test_a_node_with_another_weakseg_is_named(monkeypatch: pytest.MonkeyPatch, ray_session: str, storage: Storage):
+    monkeypatch.setattr(resources, "__version__", "99")
+    assert "on Python" in (text := refusal(plan("cluster.gpu=false"), storage))
+    assert "here it is 99" in text
+
+
+@pytest.mark.ray
+def test_a_node_without_weakseg_is_named(monkeypatch: pytest.MonkeyPatch, ray_session: str, storage: Storage):
+    import ray
+
+    def probe(node_id: str, path: str) -> object:
+        def fail() -> None:
+            import no_such_package  # noqa: F401
+
+        return ray.remote(fail).options(num_cpus=0, max_retries=0).remote()
+
+    monkeypatch.setattr(resources, "_probe", probe)
+    text = refusal(plan("cluster.gpu=false"), storage)
+    assert "weakseg cannot be imported on node" in text
+    assert "No module named 'no_such_package'" in text
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "[::1]:9"])
+def test_no_ray_at_the_address_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch, address: str):
+    monkeypatch.setattr(resources.ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ResourceError, match="no Ray answers at RAY_ADDRESS") as caught:
+        resources.connect(plan())
+    assert address in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_connect_starts_a_small_ray_of_its_own_or_joins_the_named_one(monkeypatch: pytest.MonkeyPatch):
+    calls: list[dict[str, object]] = []
+    monkeypatch.setattr(resources.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(resources.ray, "init", lambda **options: calls.append(options))
+    monkeypatch.setattr(resources, "_knock", lambda address: None)
+    resources.connect(plan())
+    assert calls[0]["address"] == "local"
+    assert calls[0]["object_store_memory"] == 300 * 2**20
+    assert calls[0]["log_to_driver"] is False
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    resources.connect(plan(), verbose=True)
+    assert calls[1] == {"address": "10.0.0.1:6379"}  # a cluster's size is its own

@@ -1,0 +1,51 @@
+"""The select stage: random rounds need no model, ask nothing twice and depend on the seed alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from pipelines import select
+from weakseg.schema import QUERIES
+
+pytestmark = pytest.mark.ray
+
+
+def test_first_round_is_uniform_per_image(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    with tiny.reopened(finished_run[0]) as (config, ledger):
+        queries = select.run(config, ledger, 0)
+        drawn = select._draw(config, ledger, 0)
+    assert queries.schema == QUERIES
+    assert set(queries["strategy"].to_pylist()) == {"random"}
+    assert drawn["y"].to_pylist() == queries["y"].to_pylist()
+    assert drawn["x"].to_pylist() == queries["x"].to_pylist()
+
+
+def test_later_rounds_take_the_scored_pixels(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    with tiny.reopened(finished_run[0]) as (config, ledger):
+        queries = select.run(config, ledger, 1)
+        scored = ledger.read_table("rounds/000/scored.parquet")
+    assert set(queries["strategy"].to_pylist()) == {"margin"}
+    for name in ("image_id", "y", "x", "score", "rank"):
+        assert queries[name].to_pylist() == scored[name].to_pylist()
+
+
+def test_random_rounds_avoid_what_was_asked(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    with tiny.reopened(finished_run[0]) as (config, ledger):
+        drawn = select._draw(config, ledger, 2)
+        asked = ledger.labels(1)
+    new, old = (
+        {(row["image_id"], row["y"], row["x"]) for row in table.select(["image_id", "y", "x"]).to_pylist()}
+        for table in (drawn, asked)
+    )
+    assert len(new) == drawn.num_rows
+    assert not new & old
+
+
+def test_only_model_strategies_need_scores(finished_run: tuple[Path, dict[str, Any]]) -> None:
+    with tiny.reopened(finished_run[0]) as (config, _):
+        assert not select.needs_scores(config, 0)
+        assert select.needs_scores(config, 1)
+        random = config.model_copy(update={"labelling": config.labelling.model_copy(update={"acquisition": "random"})})
+        assert not select.needs_scores(random, 1)

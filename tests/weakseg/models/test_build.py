@@ -1,0 +1,178 @@
+import json
+
+import pytest
+import torch
+
+from weakseg.errors import WeaksegError
+from weakseg.models import ARCHITECTURES, build_model, full_resolution, load
+
+COMBINATIONS = [
+    ("deeplabv3plus", "mobilenet_v2", 16, 4),
+    ("deeplabv3plus", "tu-mobilenetv3_small_050", 16, 4),
+    ("fpn", "resnet18", 32, 4),
+    ("fpn", "tu-convnext_atto", 32, 4),
+    ("unet", "mobilenet_v2", 32, 1),
+    ("fcn8", "squeezenet1_0", 16, 8),
+    ("fcn8", "resnet18", 16, 8),
+    ("fcn8", "tu-convnext_atto", 16, 8),
+]
+SIZES = [(37, 53), (16, 16), (144, 192)]
+
+
+@pytest.fixture(scope="module", params=COMBINATIONS, ids=lambda c: f"{c[0]}-{c[1]}")
+def built(request):
+    architecture, encoder, multiple, stride = request.param
+    torch.manual_seed(0)
+    return build_model(architecture, encoder=encoder, classes=5).eval(), multiple, stride
+
+
+def test_every_architecture_is_tested():
+    assert {combination[0] for combination in COMBINATIONS} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes(built, size):
+    model, multiple, stride = built
+    with torch.no_grad():
+        output = model(torch.rand(2, 3, *size))
+    assert output.padded_size == tuple(-(-pixels // multiple) * multiple for pixels in size)
+    assert output.logits_BChw.shape == (2, 5, *(pixels // stride for pixels in output.padded_size))
+    assert output.assignments is None
+    assert full_resolution(output, size).shape == (2, 5, *size)
+
+
+def test_the_size_that_the_library_refuses():
+    model = build_model("deeplabv3plus", encoder="mobilenet_v2", classes=11).eval()
+    with torch.no_grad():
+        output = model(torch.rand(1, 3, 360, 480))
+    assert output.padded_size == (368, 480)
+    assert full_resolution(output, (360, 480)).shape == (1, 11, 360, 480)
+
+
+def test_an_image_does_not_depend_on_its_batch(built):
+    model, _, _ = built
+    images = torch.rand(3, 3, 37, 53)
+    with torch.no_grad():
+        together = model(images).logits_BChw
+        alone = torch.cat([model(image[None]).logits_BChw for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_the_callers_memory_layout_does_not_matter(built):
+    model, _, _ = built
+    image = torch.rand(1, 3, 48, 32)
+    with torch.no_grad():
+        expected = model(image).logits_BChw
+        assert torch.equal(model(image.contiguous(memory_format=torch.channels_last)).logits_BChw, expected)
+
+
+def test_every_gradient_arrives(built):
+    model, _, _ = built
+    model.train()
+    model.zero_grad()
+    model(torch.rand(2, 3, 64, 64)).logits_BChw.square().mean().backward()
+    missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing, "DDP would wait for these"
+    assert any(p.grad.abs().max() > 0 for p in model.encoder.parameters() if p.grad is not None)
+    unused = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert all(name.startswith("encoder.") for name in unused)
+    model.eval()
+
+
+def test_own_normalisation_and_zero_padding_after_it():
+    torch.manual_seed(0)
+    model = build_model("fcn8", encoder="squeezenet1_0", classes=2, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 2.0)).eval()
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    image = torch.rand(1, 3, 17, 16)
+    model(image)
+    expected = torch.zeros(1, 3, 32, 16)
+    for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 0.25), (0.3, 2.0)]):
+        expected[:, channel, :17] = (image[:, channel] - mean) / std
+    torch.testing.assert_close(seen[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "mean", "std"),
+    [
+        ("squeezenet1_0", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("resnet18", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("tu-mobilenetv3_small_050", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("tu-mobilenetv4_conv_small_035", [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),
+        ("tu-mobilevitv2_050", [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+    ],
+)
+def test_normalisation_is_the_encoders_own(encoder, mean, std):
+    model = build_model("fcn8", encoder=encoder, classes=2)
+    torch.testing.assert_close(model.mean.flatten(), torch.tensor(mean))
+    torch.testing.assert_close(model.std.flatten(), torch.tensor(std))
+
+
+def test_spec_and_weights_rebuild_the_model(built, tmp_path):
+    model, _, _ = built
+    spec = json.loads(json.dumps(model.spec))
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    again = load(spec, model.state_dict()).eval()
+    assert torch.equal(torch.random.get_rng_state(), before), "loading must not disturb the caller's draws"
+    assert again.spec == model.spec
+    image = torch.rand(1, 3, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(again(image).logits_BChw, model(image).logits_BChw)
+
+
+def test_spec_keeps_mean_and_std():
+    model = build_model("fcn8", encoder="squeezenet1_0", classes=3, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
+    assert model.spec == {
+        "architecture": "fcn8",
+        "encoder": "squeezenet1_0",
+        "classes": 3,
+        "weights": None,
+        "dropout": 0.0,
+        "mean": [0.4, 0.4, 0.4],
+        "std": [0.3, 0.3, 0.3],
+    }
+
+
+def test_load_is_strict():
+    model = build_model("fcn8", encoder="squeezenet1_0", classes=3)
+    state = model.state_dict()
+    state.pop("decoder.classifier.bias")
+    with pytest.raises(WeaksegError, match=r"1 missing: decoder\.classifier\.bias"):
+        load(model.spec, state)
+    with pytest.raises(
+        WeaksegError, match=r"2 of wrong shape: decoder\.classifier\.weight \(3, 128, 1, 1\) instead of"
+    ):
+        load({**model.spec, "classes": 4}, model.state_dict())
+    with pytest.raises(WeaksegError, match="committee"):
+        load({**model.spec, "committee": 3}, model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"architecture": "segnet"}, "unknown architecture 'segnet'; known: deeplabv3plus, fpn, unet, fcn8"),
+        ({"encoder": "resnet19"}, r"unknown encoder 'resnet19'; closest known:.*resnet18"),
+        ({"encoder": "tu-mobilenetv3_smal_050"}, r"closest known: tu-mobilenetv3_small_050"),
+        ({"encoder": "vgg11", "architecture": "deeplabv3plus"}, "deeplabv3plus cannot be built on encoder vgg11"),
+        ({"encoder": "squeezenet1_0", "architecture": "unet"}, "works with fcn8 only"),
+        ({"encoder": "tu-vit_tiny_patch16_224"}, "fcn8 cannot be built on encoder tu-vit_tiny_patch16_224"),
+        ({"classes": 1}, "classes must be between 2 and 255.*came 1"),
+        ({"classes": 256}, "came 256"),
+        ({"dropout": 0.2}, "dropout must be 0.0"),
+        ({"mean": (0.5,)}, "mean must be 3 numbers"),
+        ({"std": (0.5, 0.0, 0.5)}, "std must be 3 numbers"),
+        ({"weights": "imagenet", "encoder": "resnext101_32x16d"}, "has no ImageNet weights"),
+    ],
+)
+def test_refusals(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(**{"architecture": "fcn8", "encoder": "squeezenet1_0", "classes": 5, **arguments})
+
+
+def test_forward_refuses_what_is_no_float_image():
+    model = build_model("fcn8", encoder="squeezenet1_0", classes=2)
+    with pytest.raises(ValueError, match="float B3HW"):
+        model(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="float B3HW"):
+        model(torch.zeros(3, 16, 16))

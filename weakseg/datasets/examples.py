@@ -1,0 +1,105 @@
+"""What training and inference read: an image with whatever is known about it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from weakseg import codec
+from weakseg.datasets.tiling import Record
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image.
+
+    Args:
+        image_id: Its name.
+        image_HW3: RGB, uint8.
+        points_N2: Labelled pixels (y, x), float32; an integer is a pixel's centre.
+        labels_N: Their classes, int64, without void.
+        mask_HW: Class indices, uint8, 255 = void; None where there is none or it must not be seen.
+        segments_HW: Superpixel ids, int32; None where there are none.
+    """
+
+    image_id: str
+    image_HW3: npt.NDArray[np.uint8]
+    points_N2: npt.NDArray[np.float32]
+    labels_N: npt.NDArray[np.int64]
+    mask_HW: npt.NDArray[np.uint8] | None = None
+    segments_HW: npt.NDArray[np.int32] | None = None
+
+
+class Examples(Protocol):
+    """Examples by index."""
+
+    @property
+    def block_sizes(self) -> Sequence[int]:
+        """How many consecutive examples are read together, in index order; they sum to the length."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def __getitem__(self, index: int) -> Example:
+        """One example; IndexError past the end."""
+
+
+class InMemory:
+    """A list of examples: for plain PyTorch and for tests.
+
+    Args:
+        examples: The examples.
+    """
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        """Keep the examples."""
+        self._examples = list(examples)
+
+    @property
+    def block_sizes(self) -> Sequence[int]:
+        """One block: everything is at hand."""
+        return (len(self._examples),) if self._examples else ()
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        """One example."""
+        return self._examples[index]
+
+
+def from_records(
+    records: Iterable[Record],
+    *,
+    points: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
+    segments: Mapping[str, npt.NDArray[np.int32]] | None = None,
+    masks: bool = True,
+) -> InMemory:
+    """Decode records into examples.
+
+    Args:
+        records: What :func:`weakseg.datasets.records` gave.
+        points: By image_id: labelled pixels (N, 2) as (y, x), and their classes (N,); other images have none.
+        segments: By image_id: superpixel ids (H, W).
+        masks: Whether the examples hold the records' masks.
+
+    Returns:
+        The examples in the order of the records.
+    """
+    found = []
+    for record in records:
+        points_N2, labels_N = (points or {}).get(record.image_id, ((), ()))
+        found.append(
+            Example(
+                image_id=record.image_id,
+                image_HW3=codec.decode_image(record.image),
+                points_N2=np.asarray(points_N2, np.float32).reshape(-1, 2),
+                labels_N=np.asarray(labels_N, np.int64).reshape(-1),
+                mask_HW=record.mask if masks else None,
+                segments_HW=(segments or {}).get(record.image_id),
+            )
+        )
+    return InMemory(found)

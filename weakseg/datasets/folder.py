@@ -1,0 +1,224 @@
+"""Anybody's own folder: `images/`, optional `masks/` with the same names, `classes.yaml`, optional split files.
+
+```
+images/a.jpg  images/field_1/b.tif      any image files; sub-folders as you like
+masks/a.png   masks/field_1/b.png       of the same names; class indices, or the colours of classes.yaml; may be partial
+classes.yaml                            classes: [{name: road, color: "#6EC1E4"}, ...]
+train.txt val.txt test.txt              optional: one image per line, "a", "a.jpg" or "field_1/b"
+```
+Who is train, val and test: the split files, if there are any (images in none are train without a `train.txt`,
+and left out with one); else, if `images/` holds nothing but `train/`, `val/` and `test/`, these; else fractions of
+the images. Fractions never cut through a group: a top-level sub-folder of `images/` is one (a patient, a
+scene), an image directly in `images/` is its own.
+"""
+
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from weakseg import codec
+from weakseg.datasets.classes import Classes
+from weakseg.datasets.layout import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    Source,
+    claimed_twice,
+    code,
+    images_under,
+    read_files,
+    stem,
+    suffix,
+)
+from weakseg.datasets.splits import DEFAULT_FRACTIONS, SPLITS, Assignment, assign_splits
+from weakseg.errors import DataError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The layout; use :func:`open_folder`, which checks the folder.
+
+    Args:
+        root: The folder that holds images/.
+        classes: What `classes.yaml` says.
+        seed: Of the division by fractions.
+        fractions: (split, share) for val and test, where neither split files nor split folders say.
+    """
+
+    root: str
+    classes: Classes
+    seed: int = 0
+    fractions: tuple[tuple[str, float], ...] = tuple(DEFAULT_FRACTIONS.items())
+    name: str = "folder"
+
+    def sources(self) -> Iterator[Source]:
+        """All images, folder by folder, each by name."""
+        split_of = self._splits()
+        directory: str | None = None
+        masks: _Names | None = None
+        for image in images_under(Path(self.root), "images", recursive=True):
+            image_id = stem(image).removeprefix("images/")
+            parent = image_id.rpartition("/")[0]
+            if parent != directory:
+                directory, masks = parent, _mask_names(Path(self.root), parent)
+            split, group = split_of(image_id)
+            if split is not None:
+                ending = masks.suffix(image_id) if masks else None
+                yield Source(image_id, split, group, image, f"masks/{image_id}{ending}" if ending else None)
+
+    def read(self, source: Source) -> tuple[bytes, bytes | None]:
+        """The encoded image and, where there is one, its mask."""
+        return read_files(self.root, source)
+
+    def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
+        """Class indices, uint8 (H, W), from indices, palette or colours (see :func:`weakseg.codec.decode_mask`)."""
+        return codec.decode_mask(data, classes=self.classes)
+
+    def _splits(self) -> Callable[[str], tuple[str | None, str]]:
+        """A function from image_id to split (None = left out) and group."""
+        root = Path(self.root)
+        files = _split_files(root)
+        if files:
+            named = _from_files(root)
+            otherwise = None if "train.txt" in files else "train"
+            return lambda image_id: (named.get(image_id) or otherwise, image_id)
+        if _has_split_folders(root):
+            return lambda image_id: (image_id.split("/", 1)[0], image_id)
+        groups = (_group(stem(image).removeprefix("images/")) for image in images_under(root, "images", recursive=True))
+        drawn = assign_splits(groups, dict(self.fractions), seed=self.seed)
+        return lambda image_id: (drawn[_group(image_id)], _group(image_id))
+
+
+def open_folder(root: Path, *, seed: int = 0, splits: Mapping[str, float] | None = None) -> Folder:
+    """Read `classes.yaml` and check everything that file names alone can tell.
+
+    Args:
+        root: The folder that holds images/.
+        seed: Of the division by fractions.
+        splits: Shares of val and test, 0.15 each if None.
+
+    Returns:
+        The layout.
+
+    Raises:
+        DataError: images/ or classes.yaml is missing or faulty, two images of one name, a split file that names
+            an unknown image or one of another split, fractions beside given splits, masks that fit no image.
+    """
+    if not (root / "images").is_dir():
+        raise DataError(f"{root} has no folder images/: put the images there (and masks of the same names into masks/)")
+    files = _split_files(root)
+    if splits is not None and (files or _has_split_folders(root)):
+        given = ", ".join(files) if files else "images/train/, images/val/ or images/test/"
+        raise DataError(f"data.splits asks for fractions, but {root} already has {given}: remove one or the other")
+    twice = claimed_twice(lambda: _named(root))
+    if twice:
+        raise DataError(f"{root}: {twice[0]} is named in {twice[1]} and again in {twice[2]}: keep one")
+    fractions = DEFAULT_FRACTIONS if splits is None else splits
+    layout = Folder(str(root), Classes.from_yaml(root / "classes.yaml"), seed, tuple(fractions.items()))
+    unknown = _unknown_name(root) if files else None
+    if unknown:
+        raise DataError(f"{root / unknown[1]} names {unknown[0]}, but there is no such image in {root / 'images'}")
+    count = masks = 0
+    for source in layout.sources():
+        count, masks = count + 1, masks + (source.mask is not None)
+    if count and not masks and any((root / "masks").rglob("*.*")):
+        raise DataError(
+            f"{root / 'masks'} has files, but none has the name of an image: "
+            "the mask of images/a.jpg is masks/a.png, that of images/b/c.jpg is masks/b/c.png"
+        )
+    return layout
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Which masks one directory holds, in 9 bytes each."""
+
+    codes: npt.NDArray[np.uint64]
+    suffixes: npt.NDArray[np.uint8]
+    known: tuple[str, ...]
+
+    def suffix(self, name: str) -> str | None:
+        wanted = np.uint64(code(name))
+        position = int(np.searchsorted(self.codes, wanted))
+        if position == len(self.codes) or self.codes[position] != wanted:
+            return None
+        if position + 1 < len(self.codes) and self.codes[position + 1] == wanted:
+            raise DataError(f"image {name} has several masks in masks/ ({name}.*): keep one")
+        return self.known[int(self.suffixes[position])]
+
+
+def _mask_names(root: Path, directory: str) -> _Names | None:
+    folder = root / "masks" / directory
+    if not folder.is_dir():
+        return None
+    codes, suffixes, known = array("Q"), array("B"), dict[str, int]()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if suffix(entry.name) in MASK_SUFFIXES and not entry.name.startswith("."):
+                name = stem(entry.name)
+                codes.append(code(f"{directory}/{name}" if directory else name))
+                suffixes.append(known.setdefault(entry.name[len(name) :], len(known)))
+    order = np.argsort(np.array(codes, np.uint64))
+    return _Names(np.array(codes, np.uint64)[order], np.array(suffixes, np.uint8)[order], tuple(known))
+
+
+@dataclass(frozen=True)
+class _Files(Assignment):
+    """The splits that split files give."""
+
+    def get(self, image_id: str) -> str | None:
+        try:
+            return self[image_id]
+        except KeyError:
+            return None
+
+
+def _from_files(root: Path) -> _Files:
+    codes = np.array(array("Q", (code(name) for name, _ in _named(root))), np.uint64)
+    splits = np.array(array("B", (SPLITS.index(stem(file)) for _, file in _named(root))), np.uint8)
+    order = np.argsort(codes)
+    return _Files(codes[order], splits[order])
+
+
+def _unknown_name(root: Path) -> tuple[str, str] | None:
+    """The first name in a split file that no image has, and the file."""
+    images = images_under(root, "images", recursive=True)
+    known = np.array(array("Q", (code(stem(image).removeprefix("images/")) for image in images)), np.uint64)
+    known.sort()
+    for name, file in _named(root):
+        wanted = np.uint64(code(name))
+        position = int(np.searchsorted(known, wanted))
+        if position == len(known) or known[position] != wanted:
+            return name, file
+    return None
+
+
+def _split_files(root: Path) -> list[str]:
+    return [f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()]
+
+
+def _named(root: Path) -> Iterator[tuple[str, str]]:
+    """(image_id, split file) of every line; comments (#) and empty lines do not count."""
+    for file in _split_files(root):
+        try:
+            with (root / file).open(encoding="utf-8-sig") as lines:
+                for line in lines:
+                    name = line.strip().replace("\\", "/").removeprefix("./").removeprefix("images/")
+                    if name and not name.startswith("#"):
+                        yield stem(name) if suffix(name) in IMAGE_SUFFIXES else name, file
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{root / file} cannot be read as text ({error}): write one image name per line") from error
+
+
+def _has_split_folders(root: Path) -> bool:
+    entries = [entry for entry in os.scandir(root / "images") if not entry.name.startswith(".")]
+    return bool(entries) and all(entry.is_dir() and entry.name in SPLITS for entry in entries)
+
+
+def _group(image_id: str) -> str:
+    first, slash, _ = image_id.partition("/")
+    return first if slash else image_id

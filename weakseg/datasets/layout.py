@@ -1,0 +1,180 @@
+"""What a data set on disk offers, and the listing that every layout on files shares.
+
+Nothing here holds more than one directory's names, so that a million images need no more than about 100
+bytes each.
+"""
+
+import hashlib
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from weakseg.datasets.classes import Classes
+from weakseg.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .tif .tiff .webp .bmp .gif .jp2 .ppm .pgm .heic .heif .avif".split())
+"""What is taken for an image; those that cannot be decoded are quarantined by name, not passed over."""
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One image of a data set, by name.
+
+    Args:
+        image_id: Relative path without extension: unique and stable.
+        split: train, val or test.
+        group: What a split must not cut through: a scene, a patient, the source image of tiles.
+        image: Path of the image relative to the data folder, in posix form.
+        mask: The same for its mask, None where it has none.
+    """
+
+    image_id: str
+    split: str
+    group: str
+    image: str
+    mask: str | None
+
+
+class Layout(Protocol):
+    """A data set. Layouts are small picklable frozen dataclasses, for they travel to workers."""
+
+    @property
+    def name(self) -> str:
+        """What `data.layout` calls it."""
+
+    @property
+    def classes(self) -> Classes:
+        """The classes its masks hold."""
+
+    def sources(self) -> Iterator[Source]:
+        """All images in an order that depends on the data alone, one after the other.
+
+        Raises:
+            DataError: The folder breaks the layout's rules.
+        """
+
+    def read(self, source: Source) -> tuple[bytes, bytes | None]:
+        """The encoded image and mask."""
+
+    def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
+        """A mask of this data set as class indices, uint8 (H, W), 255 = void."""
+
+
+def read_files(root: str, source: Source) -> tuple[bytes, bytes | None]:
+    """The bytes of a source's files.
+
+    Raises:
+        DataError: A file cannot be read: what stands on disk changed or is forbidden, which is no fault of the image.
+    """
+    return _read(root, source.image), None if source.mask is None else _read(root, source.mask)
+
+
+def images_under(root: Path, folder: str, *, recursive: bool = False) -> Iterator[str]:
+    """Relative paths of the images in a folder: sorted, its own before those of its sub-folders.
+
+    Hidden files and files without an image's extension are passed over.
+
+    Args:
+        root: The data folder.
+        folder: Where to look, relative to `root`, in posix form.
+        recursive: Whether to go into sub-folders.
+
+    Yields:
+        Paths relative to `root` in posix form.
+
+    Raises:
+        DataError: No such folder, a name that is not UTF-8, or two images of one name (a.jpg and a.png).
+    """
+    images, folders = _listing(root / folder)
+    _check_unique(folder, images)
+    for name in images:
+        yield f"{folder}/{name.decode()}"
+    del images
+    if recursive:
+        for name in folders:
+            yield from images_under(root, f"{folder}/{name.decode()}", recursive=True)
+
+
+def stem(path: str) -> str:
+    """A relative path without its last extension."""
+    return path.rpartition(".")[0]
+
+
+def suffix(path: str) -> str:
+    """The last extension in lower case with its dot, as in ".jpg"; empty if there is none."""
+    name = path.rpartition("/")[2]
+    return f".{name.rpartition('.')[2].lower()}" if "." in name else ""
+
+
+def code(text: str) -> int:
+    """A 64-bit number for a name: what is held of a million names."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def claimed_twice(claims: Callable[[], Iterable[tuple[str, str]]]) -> tuple[str, str, str] | None:
+    """The first name that occurs twice, holding 64 bits of each.
+
+    Args:
+        claims: Gives, each time it is called, the same (name, who claims it).
+
+    Returns:
+        The name and its first two claimants, or None where every name is claimed once.
+    """
+    codes = np.array(array("Q", (code(name) for name, _ in claims())), np.uint64)
+    codes.sort()
+    suspects = set(codes[1:][codes[1:] == codes[:-1]].tolist())
+    first: dict[str, str] = {}
+    for name, owner in claims() if suspects else ():
+        if code(name) in suspects:  # equal codes of unequal names: possible, and harmless here
+            if name in first:
+                return name, first[name], owner
+            first[name] = owner
+    return None
+
+
+def _listing(folder: Path) -> tuple[list[bytes], list[bytes]]:
+    """Sorted names of images and of sub-folders, as bytes: a third smaller than str."""
+    images: list[bytes] = []
+    folders: list[bytes] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                is_image = suffix(entry.name) in IMAGE_SUFFIXES
+                if is_image or entry.is_dir():
+                    try:
+                        name = entry.name.encode()
+                    except UnicodeEncodeError as error:
+                        raise DataError(f"{folder}: the name {entry.name!r} is not UTF-8: rename it") from error
+                    (folders if entry.is_dir() else images).append(name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"no such folder: {folder}") from error
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed ({error.strerror}): check its permissions") from error
+    images.sort()
+    folders.sort()
+    return images, folders
+
+
+def _check_unique(folder: str, images: list[bytes]) -> None:
+    twice = claimed_twice(lambda: ((stem(name.decode()), name.decode()) for name in images))
+    if twice:
+        raise DataError(
+            f"{folder}/{twice[1]} and {folder}/{twice[2]} would both be image {twice[0]}: rename or remove one"
+        )
+
+
+def _read(root: str, relative: str) -> bytes:
+    try:
+        return Path(root, relative).read_bytes()
+    except OSError as error:
+        raise DataError(f"{relative} cannot be read in {root} ({error.strerror}): restore it and try again") from error

@@ -1,0 +1,155 @@
+"""From a source file to records: decode, check, resize or cut into fixed windows."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from weakseg import codec
+from weakseg.datasets.layout import Layout, Source
+from weakseg.errors import DataError, ImageError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of the `images` table with its mask.
+
+    Args:
+        image_id: The source's, with "@y,x" appended for a window.
+        split: train, val or test.
+        group: What a split must not cut through.
+        image: Encoded: the original bytes, or a PNG after a resize, a cut or a conversion to 8-bit RGB.
+        height: Of `image`, in pixels.
+        width: Of `image`, in pixels.
+        source: Path of the file relative to the data folder.
+        origin_y: First row of the window, in the resized image if `size` was given too.
+        origin_x: First column of the window.
+        source_height: Of the upright file.
+        source_width: Of the upright file.
+        sha256: Of `image`, hexadecimal.
+        mask: Class indices, uint8 (height, width), 255 = void; None where there is none.
+    """
+
+    image_id: str
+    split: str
+    group: str
+    image: bytes
+    height: int
+    width: int
+    source: str
+    origin_y: int
+    origin_x: int
+    source_height: int
+    source_width: int
+    sha256: str
+    mask: npt.NDArray[np.uint8] | None
+
+
+def records(
+    layout: Layout, source: Source, *, size: tuple[int, int] | None = None, tile: tuple[int, int] | None = None
+) -> list[Record]:
+    """Read one source and make its records.
+
+    Args:
+        layout: Where the source comes from.
+        source: The image.
+        size: (height, width) to which whole images are resized: bilinear with antialiasing, masks by nearest pixel.
+        tile: (height, width) of windows into which the image is cut, after the resize if both are given.
+
+    Returns:
+        One record, or one for each window in reading order.
+
+    Raises:
+        ImageError: The image (or the mask's file) cannot be decoded, or no window fits: to be quarantined.
+        DataError: The mask has another size than the image, or a class or colour that is not known: to be put right.
+    """
+    data, mask_data = layout.read(source)
+    image_HW3 = _in_words(source.image, lambda: codec.decode_image(data))
+    height, width = image_HW3.shape[:2]
+    mask_HW = None
+    if mask_data is not None:
+        mask_HW = _in_words(str(source.mask), lambda: layout.decode_mask(mask_data))
+        if mask_HW.shape != (height, width):
+            raise DataError(
+                f"{source.mask}: the mask is {mask_HW.shape[0]}x{mask_HW.shape[1]} (height x width), but its image "
+                f"{source.image} is {height}x{width}: export the mask at the image's size"
+            )
+    kept: bytes | None = data if codec.is_plain(data) else None
+    if size is not None and size != (height, width):
+        image_HW3, mask_HW, kept = resize_image(image_HW3, size), resize_mask(mask_HW, size), None
+    if tile is None:
+        cuts = [("", 0, 0, image_HW3, mask_HW)]
+    else:
+        kept = None
+        cuts = [
+            (f"@{y},{x}", y, x, image_HW3[y : y + tile[0], x : x + tile[1]], _window(mask_HW, y, x, tile))
+            for y, x in windows(image_HW3.shape[0], image_HW3.shape[1], tile)
+        ]
+        if not cuts:
+            raise ImageError(
+                f"{source.image}: {image_HW3.shape[0]}x{image_HW3.shape[1]} (height x width) "
+                f"is smaller than the window {tile[0]}x{tile[1]}"
+            )
+    found = []
+    for suffix, y, x, cut_HW3, cut_HW in cuts:
+        encoded = codec.encode_png(cut_HW3) if kept is None else kept
+        found.append(
+            Record(
+                image_id=source.image_id + suffix,
+                split=source.split,
+                group=source.group,
+                image=encoded,
+                height=cut_HW3.shape[0],
+                width=cut_HW3.shape[1],
+                source=source.image,
+                origin_y=y,
+                origin_x=x,
+                source_height=height,
+                source_width=width,
+                sha256=hashlib.sha256(encoded).hexdigest(),
+                mask=cut_HW,
+            )
+        )
+    return found
+
+
+def windows(height: int, width: int, tile: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Origins (y, x) of the windows of a floor grid: from the top left, without overlap, the rest left out.
+
+    Raises:
+        ValueError: A side of the window is below 1.
+    """
+    if min(tile) < 1:
+        raise ValueError(f"a window of at least 1x1 pixels, got {tile[0]}x{tile[1]}")
+    for y in range(0, height - tile[0] + 1, tile[0]):
+        for x in range(0, width - tile[1] + 1, tile[1]):
+            yield y, x
+
+
+def resize_image(image_HW3: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize to (height, width): bilinear, antialiased when it shrinks."""
+    return np.array(Image.fromarray(image_HW3).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask_HW: npt.NDArray[np.uint8] | None, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+    """Resize class indices to (height, width) by the nearest pixel; None stays None."""
+    if mask_HW is None:
+        return None
+    return np.array(Image.fromarray(mask_HW).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def _window(
+    mask_HW: npt.NDArray[np.uint8] | None, y: int, x: int, tile: tuple[int, int]
+) -> npt.NDArray[np.uint8] | None:
+    return None if mask_HW is None else mask_HW[y : y + tile[0], x : x + tile[1]].copy()
+
+
+def _in_words(path: str, decode: Callable[[], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Decode, and put the file's name before whatever is wrong with it."""
+    try:
+        return decode()
+    except DataError as error:
+        raise type(error)(f"{path}: {error}") from error

@@ -1,0 +1,23 @@
+"""What an architecture's file hands to the builder."""
+
+from typing import NamedTuple
+
+from torch import nn
+
+
+class Parts(NamedTuple):
+    """An encoder and a decoder that fit each other.
+
+    Attributes:
+        encoder: image_B3HW -> list of features from fine to coarse.
+        decoder: that list -> logits_BChw.
+        multiple: Height and width of the encoder's input must be multiples of this.
+        depth: How often the encoder halves its input.
+        channels_last: Whether the encoder is faster with its channels innermost (measured on a CPU).
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    multiple: int
+    depth: int
+    channels_last: bool = False

@@ -1,0 +1,160 @@
+"""The label table as a training worker needs it: the points of image i, at once, for millions of labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from weakseg.errors import DataError
+from weakseg.schema import VOID
+
+
+class PointIndex:
+    """Pixel labels sorted by image: three flat arrays that travel cheaply between processes.
+
+    Corrections are resolved first (:func:`current`); only labels of kind ``pixel`` are points. 10 bytes per
+    label, plus 8 per image. The arrays are never written to, so that they may lie in shared memory.
+
+    Attributes:
+        offsets: (images + 1,) int64: image i owns rows offsets[i] to offsets[i + 1].
+        yx: (N, 2) int32 pixel positions, sorted by (y, x) within an image.
+        class_id: (N,) int16, 255 = void.
+    """
+
+    __slots__ = ("class_id", "offsets", "yx")
+
+    offsets: NDArray[np.int64]
+    yx: NDArray[np.int32]
+    class_id: NDArray[np.int16]
+
+    def __init__(
+        self, image_ids: Sequence[str] | pa.Array | pa.ChunkedArray, labels: pa.Table, *, subset: bool = False
+    ) -> None:
+        """Join labels to images.
+
+        Args:
+            image_ids: Unique ids; their order is the order of the index.
+            labels: Rows of the labels table, in the order in which they were written.
+            subset: Leave out labels of images that are not listed, instead of refusing them.
+
+        Raises:
+            ValueError: An image id is there twice.
+            DataError: A label is of an image that is not listed, or has no position.
+        """
+        ids = image_ids if isinstance(image_ids, pa.Array | pa.ChunkedArray) else pa.array(image_ids, pa.string())
+        if pc.count_distinct(ids).as_py() != len(ids):
+            raise ValueError("expected every image_id once, got duplicates")
+        labels = current(labels.filter(pc.equal(labels["kind"], "pixel")))
+        images = pc.index_in(labels["image_id"], value_set=ids)
+        if subset:
+            listed = pc.is_valid(images)
+            labels, images = labels.filter(listed), images.filter(listed)
+        elif images.null_count:
+            unknown = pc.unique(labels["image_id"].filter(pc.is_null(images)))
+            raise DataError(
+                f"labels of {len(unknown)} image(s) that are not among the {len(ids)} expected, such as "
+                f"{unknown[0].as_py()!r}: these labels belong to another pool, or to another split"
+            )
+        if labels["y"].null_count or labels["x"].null_count:
+            raise DataError("a label of kind 'pixel' has no y or x")
+        image_N = images.to_numpy()
+        y_N, x_N = labels["y"].to_numpy(), labels["x"].to_numpy()
+        order = np.lexsort((x_N, y_N, image_N))
+        self.offsets = np.concatenate([[0], np.cumsum(np.bincount(image_N, minlength=len(ids)))]).astype(np.int64)
+        self.yx = np.stack([y_N[order], x_N[order]], axis=1).astype(np.int32)
+        self.class_id = labels["class_id"].to_numpy()[order].astype(np.int16)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self.offsets.size - 1
+
+    def points(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """What training reads of image i: void answers are left out.
+
+        Args:
+            i: Index of the image, 0..len-1.
+
+        Returns:
+            (N, 2) float32 of (y, x), an integer = a pixel's centre, and (N,) int64 classes. Copies.
+
+        Raises:
+            IndexError: No such image.
+        """
+        rows = self._rows(i)
+        known = self.class_id[rows] != VOID
+        return self.yx[rows][known].astype(np.float32), self.class_id[rows][known].astype(np.int64)
+
+    def asked(self, i: int) -> NDArray[np.int64]:
+        """What was ever asked of image i, void answers included: never to be asked again.
+
+        Args:
+            i: Index of the image, 0..len-1.
+
+        Returns:
+            (n, 2) int64 of (y, x). A copy.
+
+        Raises:
+            IndexError: No such image.
+        """
+        return self.yx[self._rows(i)].astype(np.int64)
+
+    def histogram(self, classes: int) -> NDArray[np.int64]:
+        """Count labels per class over all images, void left out.
+
+        Args:
+            classes: Number of classes; 1 is the sigmoid case and counts two.
+
+        Returns:
+            (C,) int64.
+
+        Raises:
+            DataError: A label is neither a class nor void.
+        """
+        counts = np.bincount(self.class_id[self.class_id != VOID], minlength=max(classes, 2))
+        if counts.size > max(classes, 2):
+            raise DataError(f"a label of class {counts.size - 1}, but there are {classes} classes")
+        return counts.astype(np.int64)
+
+    def _rows(self, i: int) -> slice:
+        """The rows of image i."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"expected an image index in 0..{len(self) - 1}, got {i}")
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+
+def current(labels: pa.Table) -> pa.Table:
+    """Resolve corrections: what the label table says today.
+
+    An answer that another row ``supersedes`` is dropped. Of several rows about one thing the last stays: the
+    table is in the order of writing, rounds one after another. One thing is a pixel (image, y, x), or for
+    other kinds the same image, kind, position and segment.
+
+    Args:
+        labels: Rows of the labels table, in the order in which they were written.
+
+    Returns:
+        The surviving rows, in their order.
+    """
+    superseded = pc.is_in(labels["answer_id"], value_set=pc.drop_null(labels["supersedes"]).combine_chunks())
+    labels = labels.filter(pc.invert(superseded))
+    if labels.num_rows == 0:
+        return labels
+    keys = [_codes(labels[name]) for name in ("image_id", "kind")]
+    keys += [pc.fill_null(labels[name], -1).to_numpy() for name in ("y", "x")]
+    # A pixel is the same one whether or not a later question also named its segment.
+    is_pixel = pc.fill_null(pc.equal(labels["kind"], "pixel"), False).to_numpy()
+    keys.append(np.where(is_pixel, -1, pc.fill_null(labels["segment"], -1).to_numpy()))
+    order = np.lexsort(keys)  # stable: rows of one pixel stay in the order of writing
+    differs = np.zeros(labels.num_rows - 1, bool)
+    for key in keys:
+        differs |= key[order[1:]] != key[order[:-1]]
+    last = order[np.append(differs, True)]
+    return labels if last.size == labels.num_rows else labels.take(pa.array(np.sort(last)))
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The same integer for the same string."""
+    # Through the few distinct values: combining the chunks of a long string column can pass Arrow's 2 GiB.
+    return np.asarray(pc.index_in(column, value_set=pc.unique(column)).to_numpy(), dtype=np.int64)

@@ -1,0 +1,26 @@
+"""Training in plain torch: sampler, batches, optimisers, state and the loop."""
+
+from weakseg.training.data import Batch, collate, has_label, loader
+from weakseg.training.loop import PRECISIONS, EpochResult, fit
+from weakseg.training.optim import build_optimizer, build_scheduler, parameter_groups
+from weakseg.training.sampler import epoch_order, local_batch_size, rank_batches, steps_per_epoch
+from weakseg.training.state import load, save
+
+__all__ = [
+    "PRECISIONS",
+    "Batch",
+    "EpochResult",
+    "build_optimizer",
+    "build_scheduler",
+    "collate",
+    "epoch_order",
+    "fit",
+    "has_label",
+    "load",
+    "loader",
+    "local_batch_size",
+    "parameter_groups",
+    "rank_batches",
+    "save",
+    "steps_per_epoch",
+]

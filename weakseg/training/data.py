@@ -1,0 +1,219 @@
+"""From examples to batches: augmentation, collation and loader processes."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from weakseg import seeding
+from weakseg.schema import VOID
+from weakseg.training import sampler
+from weakseg.transforms import IMAGENET_MEAN, Augmentation, Sample, augment
+
+if TYPE_CHECKING:
+    from weakseg.datasets.examples import Examples
+
+Fill = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one step on one rank, padded on the right and below to the largest of them.
+
+    Args:
+        image_B3HW: float32 RGB in 0..1.
+        points_N3: float32 (b, y, x) of all labelled points, b being the index in the batch.
+        labels_N: int64 class of each.
+        mask_BHW: uint8, 255 = void, padding or an image without a mask; None where no image has one.
+        segments_BHW: int32, -1 = padding or an image without segments; None where no image has them.
+        weight_B: float32, 0 for a repeat that only fills the batch up: no loss may count it.
+    """
+
+    image_B3HW: Tensor
+    points_N3: Tensor
+    labels_N: Tensor
+    mask_BHW: Tensor | None
+    segments_BHW: Tensor | None
+    weight_B: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the batch's images."""
+        return self.image_B3HW.shape[2], self.image_B3HW.shape[3]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return self._each(lambda value: value.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory, from which copies to a GPU need not be waited for."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}
+        return Batch(**changed)
+
+
+def collate(samples: Sequence[Sample], weights: Sequence[float], *, fill: Fill = IMAGENET_MEAN) -> Batch:
+    """Put samples into one batch.
+
+    Args:
+        samples: At least one, of any sizes.
+        weights: 1 for a visit, 0 for a repeat, one per sample.
+        fill: RGB of padding in 0..1.
+
+    Returns:
+        The batch.
+    """
+    height = max(sample.image_3HW.shape[1] for sample in samples)
+    width = max(sample.image_3HW.shape[2] for sample in samples)
+    image_B3HW = torch.empty(len(samples), 3, height, width)
+    image_B3HW[:] = torch.tensor(fill).reshape(3, 1, 1)
+    for image_3HW, sample in zip(image_B3HW, samples, strict=True):
+        image_3HW[:, : sample.image_3HW.shape[1], : sample.image_3HW.shape[2]] = sample.image_3HW
+    points = [functional.pad(sample.points_N2, (1, 0), value=float(b)) for b, sample in enumerate(samples)]
+    return Batch(
+        image_B3HW,
+        torch.cat(points),
+        torch.cat([sample.labels_N for sample in samples]),
+        _stack([sample.mask_HW for sample in samples], (height, width), torch.uint8, VOID),
+        _stack([sample.segments_HW for sample in samples], (height, width), torch.int32, -1),
+        torch.tensor(weights, dtype=torch.float32),
+    )
+
+
+def _stack(maps: Sequence[Tensor | None], size: tuple[int, int], dtype: torch.dtype, fill: int) -> Tensor | None:
+    """One map per sample, padded; None if no sample has one."""
+    if all(map_HW is None for map_HW in maps):
+        return None
+    stack = torch.full((len(maps), *size), fill, dtype=dtype)
+    for row_HW, map_HW in zip(stack, maps, strict=True):
+        if map_HW is not None:
+            row_HW[: map_HW.shape[0], : map_HW.shape[1]] = map_HW
+    return stack
+
+
+def loader(
+    examples: "Examples",
+    *,
+    augmentation: Augmentation | None,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    fill: Fill = IMAGENET_MEAN,
+    pin_memory: bool = False,
+) -> Iterable[Batch]:
+    """One rank's batches of one epoch, in order.
+
+    An image is augmented by a generator of its own, fixed by seed, epoch and image_id, on one thread: the batches are
+    the same for any number of ranks, loader processes and threads.
+
+    Args:
+        examples: The images and their labels.
+        augmentation: What to change, None = nothing.
+        batch_size: Images per step over all ranks.
+        seed: Fixes order and augmentation, together with the epoch.
+        epoch: Number of finished epochs.
+        rank: This rank.
+        world: Number of ranks.
+        workers: Loader processes of this rank; 0 = load between the steps.
+        fill: RGB of padding in 0..1.
+        pin_memory: Whether batches go on to a GPU.
+
+    Returns:
+        The batches; its length is the number of steps.
+
+    Raises:
+        ValueError: The block sizes do not add up to the examples, or the batch size cannot be shared by the ranks.
+    """
+    if sum(examples.block_sizes) != len(examples):
+        raise ValueError(
+            f"expected block_sizes to sum to the number of examples, {len(examples)}, got {sum(examples.block_sizes)}"
+        )
+    order = sampler.epoch_order(examples.block_sizes, seed=seed, epoch=epoch)
+    batches = sampler.rank_batches(order, batch_size=batch_size, rank=rank, world=world)
+    keys = [list(zip(indices.tolist(), weights.tolist(), strict=True)) for indices, weights in batches]
+    return DataLoader(
+        _Augmented(examples, augmentation, seed, epoch, fill),
+        batch_sampler=keys,
+        collate_fn=partial(_collate_pairs, fill=fill),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        # its own generator: a DataLoader draws a seed for its workers, by default from the global one
+        generator=torch.Generator(),
+    )
+
+
+class _Augmented(Dataset[tuple[Sample, float]]):
+    """Augmented samples by (index, weight)."""
+
+    def __init__(
+        self, examples: "Examples", augmentation: Augmentation | None, seed: int, epoch: int, fill: Fill
+    ) -> None:
+        self._examples = examples
+        self._augmentation = augmentation
+        self._seed = seed
+        self._epoch = epoch
+        self._fill = fill
+
+    def __getitem__(self, key: tuple[int, float]) -> tuple[Sample, float]:
+        index, weight = key
+        example = self._examples[index]
+        rng = seeding.torch_generator(self._seed, "augment", round=self._epoch, image_id=example.image_id)
+        return augment(example, self._augmentation, rng=rng, fill=self._fill), weight
+
+    def __getitems__(self, keys: list[tuple[int, float]]) -> list[tuple[Sample, float]]:
+        """A whole batch at once: the DataLoader calls this where it is there."""
+        with _one_thread():
+            return [self[key] for key in keys]
+
+
+def _collate_pairs(pairs: list[tuple[Sample, float]], *, fill: Fill) -> Batch:
+    """Collate what the data set gave."""
+    return collate([sample for sample, _ in pairs], [weight for _, weight in pairs], fill=fill)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over an image are rounded differently on several threads; small images gain nothing from them."""
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
+
+
+def has_label(examples: "Examples", terms: Iterable[str]) -> bool:
+    """Whether any example has a label that one of the loss terms reads; stops at the first that has.
+
+    Args:
+        examples: The examples.
+        terms: Names of loss terms: "point" reads points, "mask" masks; any other is taken to find what it needs.
+
+    Returns:
+        False only if all examples were seen and none has one.
+    """
+    terms = set(terms)
+    if terms - {"point", "mask"}:
+        return True
+    for index in range(len(examples)):
+        example = examples[index]
+        if "point" in terms and bool(np.any(example.labels_N != VOID)):
+            return True
+        if "mask" in terms and example.mask_HW is not None and bool(np.any(example.mask_HW != VOID)):
+            return True
+    return False

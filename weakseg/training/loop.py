@@ -1,0 +1,241 @@
+"""The training loop: plain torch, on one device or, under torch.distributed, on one per rank."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LRScheduler
+
+from weakseg import losses, seeding
+from weakseg.errors import DataError, WeaksegError
+from weakseg.training import data, sampler
+from weakseg.training import state as states
+from weakseg.transforms import IMAGENET_MEAN, Augmentation
+
+if TYPE_CHECKING:
+    from weakseg.datasets.examples import Examples
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# a GPU is asked for its losses only this often: each question makes it wait
+STEPS_BETWEEN_CHECKS = 16
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What is known after an epoch.
+
+    Args:
+        epoch: Number of finished epochs.
+        metrics: ``epoch``, ``lr``, ``loss`` and, before weighting, ``loss_NAME`` of each term: means over the steps.
+        seconds: Wall time of the epoch on this rank.
+        state: Call it for what :func:`fit` can go on from, on any rank; it costs a copy of model and optimiser.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    seconds: float
+    state: Callable[[], dict[str, Any]]
+
+
+def fit(
+    model: nn.Module,
+    examples: "Examples",
+    *,
+    epochs: int,
+    batch_size: int,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None = None,
+    loss_weights: Mapping[str, float],
+    class_weight_C: Tensor | None = None,
+    augmentation: Augmentation | None = None,
+    seed: int,
+    round: int = 0,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    rank: int = 0,
+    world: int = 1,
+    loader_workers: int = 0,
+    state: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train a model; all examples are visited in every epoch, those without a label too.
+
+    The result depends on the arguments, the initial weights and, through rounding, on the number of ranks and threads.
+    The global random generators are seeded at the start of every epoch by (seed, round, epoch, rank): a training that
+    goes on from a state does what it would have done without the interruption, on every rank.
+
+    Args:
+        model: Gives :class:`weakseg.models.Output`; is moved to the device and trained in place.
+        examples: Images and labels; the same on every rank.
+        epochs: How many in all, those before ``state`` included.
+        batch_size: Images per step over all ranks.
+        optimizer: From :func:`weakseg.training.build_optimizer`, over the model's parameters.
+        scheduler: From :func:`weakseg.training.build_scheduler`, None = constant; stepped after every step.
+        loss_weights: Weight of each loss term by name.
+        class_weight_C: Weight of each class in the cross-entropies.
+        augmentation: None = none.
+        seed: The run's seed.
+        round: Active-learning round: another order and other augmentations.
+        device: Where to train.
+        precision: "fp32", or on CUDA "bf16" or "fp16" (autocast; fp16 with loss scaling).
+        rank: This rank.
+        world: Number of ranks; above 1 torch.distributed must be initialised.
+        loader_workers: Loader processes per rank.
+        state: Where to go on from; the same on every rank.
+        on_epoch: Called after every epoch on every rank.
+
+    Returns:
+        The metrics of every epoch from the first, those before ``state`` included.
+
+    Raises:
+        ValueError: An argument is out of range, the batch size cannot be shared by the ranks, or precision and device
+            do not go together.
+        DataError: There is no example, or none has a label that an active term reads.
+        WeaksegError: The loss became infinite or NaN, or the state is of another training.
+    """
+    device = torch.device(device)
+    _check(epochs=epochs, device=device, precision=precision, world=world)
+    sampler.local_batch_size(batch_size, world)
+    weights = {name: float(weight) for name, weight in loss_weights.items() if weight != 0}
+    if len(examples) == 0:
+        raise DataError("there is no image to train on")
+    if not data.has_label(examples, weights):
+        raise DataError(
+            f"none of the {len(examples)} images has a label that a loss term reads (active terms: "
+            f"{', '.join(sorted(weights)) or 'none'}): label some pixels, or give another term a weight"
+        )
+
+    model.to(device)
+    scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+    key = {"seed": seed, "round": round, "batch_size": batch_size, "images": len(examples)}
+    done, history = 0, list[dict[str, float]]()
+    if state is not None:
+        done, history = states.restore(state, model, optimizer, scheduler, scaler, key=key)
+    seed = seeding.integer(seed, "train", round=round)
+    for epoch in range(done, epochs):
+        started = time.perf_counter()
+        batches = data.loader(
+            examples,
+            augmentation=augmentation,
+            batch_size=batch_size,
+            seed=seed,
+            epoch=epoch,
+            rank=rank,
+            world=world,
+            workers=loader_workers,
+            fill=_padding(model),
+            pin_memory=device.type == "cuda",
+        )
+        # wrapped anew in every epoch: DDP regroups its gradients after the first step, which changes how they round,
+        # and a training that goes on from a state starts with the first grouping
+        network = _distributed(model, device) if world > 1 else model
+        network.train()
+        seeding.seed_everything(seed, f"rank {rank}", round=epoch)
+        step = _Step(network, optimizer, scheduler, scaler, weights, class_weight_C, device, PRECISIONS[precision])
+        metrics = {"epoch": float(epoch + 1), "lr": float(optimizer.param_groups[0]["lr"])}
+        metrics.update(_run_epoch(step, batches, epoch=epoch + 1))
+        history.append(metrics)
+        if on_epoch is not None:
+
+            def snapshot(finished: int = epoch + 1) -> dict[str, Any]:
+                rows = history[:finished]
+                return states.snapshot(model, optimizer, scheduler, scaler, epoch=finished, history=rows, key=key)
+
+            on_epoch(EpochResult(epoch + 1, dict(metrics), time.perf_counter() - started, snapshot))
+    return history
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One optimiser step on one rank's batch."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: LRScheduler | None
+    scaler: torch.amp.GradScaler | None
+    weights: Mapping[str, float]
+    class_weight_C: Tensor | None
+    device: torch.device
+    autocast: torch.dtype | None
+
+    def __call__(self, batch: data.Batch) -> dict[str, Tensor]:
+        """Take the step; returns each term's mean over the batches of all ranks, on the device."""
+        batch = batch.to(self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            output = self.network(batch.image_B3HW)
+        terms = losses.objective(output, batch, weights=self.weights, class_weight_C=self.class_weight_C)
+        objective = losses.global_mean(terms, self.weights)
+        if self.scaler is None:
+            torch.autograd.backward(objective.loss)
+            self.optimizer.step()
+        else:
+            torch.autograd.backward(self.scaler.scale(objective.loss))
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return objective.values
+
+
+def _run_epoch(step: _Step, batches: Iterable[data.Batch], *, epoch: int) -> dict[str, float]:
+    """Take all steps of an epoch; returns the mean of each term and of their weighted sum over the steps."""
+    rows: list[dict[str, float]] = []
+    waiting: list[dict[str, Tensor]] = []
+    patience = STEPS_BETWEEN_CHECKS if step.device.type == "cuda" else 1
+
+    def check() -> None:
+        for values in waiting:
+            rows.append({name: float(value) for name, value in values.items()})
+            if not all(map(math.isfinite, rows[-1].values())):
+                raise WeaksegError(
+                    f"the loss became {rows[-1]} at epoch {epoch}, step {len(rows)}: the training has diverged; lower "
+                    "the learning rate (training.lr, training.encoder_lr), or use bf16 or fp32 in place of fp16"
+                )
+        waiting.clear()
+
+    for batch in batches:
+        waiting.append(step(batch))
+        if len(waiting) >= patience:
+            check()
+    check()
+    means = {name: math.fsum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    loss = math.fsum(step.weights[name] * mean for name, mean in means.items())
+    return {"loss": loss, **{f"loss_{name}": mean for name, mean in means.items()}}
+
+
+def _distributed(model: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """Average gradients over ranks; all start from the weights of rank 0."""
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def _padding(model: nn.Module) -> tuple[float, float, float]:
+    """The colour that the model takes to zero: the mean it subtracts, ImageNet's where it has none."""
+    mean = getattr(model, "mean", None)
+    if not isinstance(mean, Tensor) or mean.numel() != 3:
+        return IMAGENET_MEAN
+    red, green, blue = mean.flatten().tolist()
+    return red, green, blue
+
+
+def _check(*, epochs: int, device: torch.device, precision: str, world: int) -> None:
+    """Refuse what cannot work, before anything is read."""
+    if epochs < 1:
+        raise ValueError(f"epochs: expected at least 1, got {epochs}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}, expected one of: {', '.join(PRECISIONS)}")
+    if precision != "fp32" and device.type != "cuda":
+        raise ValueError(f"precision {precision} needs a CUDA device, got {device.type}: use fp32 there")
+    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+    size = torch.distributed.get_world_size() if ready else 1
+    if size != world:
+        raise ValueError(
+            f"world is {world} but torch.distributed {f'has {size} ranks' if ready else 'is not initialised'}: "
+            "call torch.distributed.init_process_group with as many ranks, or train with world=1"
+        )

@@ -1,0 +1,189 @@
+"""Everything a training needs to go on as if it had never stopped, in one file."""
+
+import os
+import random
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from weakseg.errors import WeaksegError
+
+FORMAT = 1
+
+
+def snapshot(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None,
+    scaler: torch.amp.GradScaler | None,
+    *,
+    epoch: int,
+    history: list[dict[str, float]],
+    key: Mapping[str, int],
+) -> dict[str, Any]:
+    """Copy a training's state to the CPU; later steps do not change the copy.
+
+    Args:
+        model: The model itself, not its DDP wrapper.
+        optimizer: Its optimiser.
+        scheduler: Its schedule.
+        scaler: fp16's loss scaler.
+        epoch: Number of finished epochs.
+        history: The metrics of each of them.
+        key: What a training that goes on from here must agree in, such as seed and batch_size.
+
+    Returns:
+        Tensors, numbers and strings only, as ``torch.load(weights_only=True)`` takes them.
+    """
+    return {
+        "format": FORMAT,
+        "key": dict(key),
+        "epoch": epoch,
+        "history": [dict(row) for row in history],
+        "model": _copied(model.state_dict()),
+        "optimizer": _copied(optimizer.state_dict()),
+        "scheduler": None if scheduler is None else _copied(scheduler.state_dict()),
+        "scaler": None if scaler is None else _copied(scaler.state_dict()),
+        "rng": random_states(),
+    }
+
+
+def restore(
+    state: Mapping[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRScheduler | None,
+    scaler: torch.amp.GradScaler | None,
+    *,
+    key: Mapping[str, int],
+) -> tuple[int, list[dict[str, float]]]:
+    """Put a state back into freshly built objects.
+
+    Args:
+        state: From :func:`snapshot`, by way of a file or not.
+        model: As in :func:`snapshot`.
+        optimizer: As in :func:`snapshot`.
+        scheduler: As in :func:`snapshot`.
+        scaler: As in :func:`snapshot`.
+        key: Must be equal to the snapshot's.
+
+    Returns:
+        The number of finished epochs and their metrics.
+
+    Raises:
+        WeaksegError: The state is of another training, or does not fit the model, optimiser or schedule.
+    """
+    if state.get("format") != FORMAT:
+        raise WeaksegError(
+            f"expected a training state of format {FORMAT}, got {state.get('format')}: train from the start"
+        )
+    other = [
+        f"{name} {state['key'].get(name)} there, {key[name]} here"
+        for name in key
+        if state["key"].get(name) != key[name]
+    ]
+    if other:
+        raise WeaksegError(f"the training state is of another training ({'; '.join(other)}): train from the start")
+    parts = {"schedule": (scheduler, state["scheduler"]), "fp16 scaler": (scaler, state["scaler"])}
+    for name, (part, saved) in parts.items():
+        if (part is None) != (saved is None):
+            raise WeaksegError(f"the training state has {'no' if saved is None else 'a'} {name}, this training differs")
+    try:
+        model.load_state_dict(state["model"])
+        # a copy: the optimiser keeps the very dictionaries and tensors that it is given
+        optimizer.load_state_dict(_copied(state["optimizer"]))
+        for part, saved in parts.values():
+            if part is not None:
+                part.load_state_dict(_copied(saved))
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise WeaksegError(f"the training state does not fit this model and optimizer: {error}") from error
+    restore_random_states(state["rng"])
+    return int(state["epoch"]), [dict(row) for row in state["history"]]
+
+
+def random_states() -> dict[str, Any]:
+    """The states of the global generators of random, NumPy, torch and CUDA."""
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "random": [version, list(words), gauss],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(keys, np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: Mapping[str, Any]) -> None:
+    """Set the global generators; CUDA's only where there are as many devices as there were."""
+    version, words, gauss = states["random"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def save(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Write a state; at any moment the file is either the old one or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a state to the CPU.
+
+    Args:
+        path: Written by :func:`save`.
+
+    Returns:
+        The state.
+
+    Raises:
+        WeaksegError: There is no such file, or it is none of ours. It is read without running code from it.
+    """
+    path = Path(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeaksegError(f"no training state at {path}") from None
+    except Exception as error:  # torch raises whatever its unpickler met
+        raise WeaksegError(
+            f"{path} is no readable training state ({error}): remove it and train from the start"
+        ) from error
+    if not isinstance(state, dict) or "epoch" not in state:
+        raise WeaksegError(f"{path} holds no training state: remove it and train from the start")
+    return state
+
+
+def _copied(value: Any) -> Any:
+    """A copy of nested containers with their tensors cloned to the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
