@@ -178,7 +178,7 @@ def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> d
         )
     if config.supervision.masks:
         seconds += masks_seconds(len(index), seconds=config.labelling.seconds.mask)
-    validation = len(ledger.pool.index("val"))
+    validation = evaluate.masks(ledger, "val")
     metrics = {
         "round": round,
         "labels": labels,
@@ -234,7 +234,7 @@ def _stop_reason(driver: Driver, rounds: Sequence[dict[str, Any]]) -> str | None
 def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> dict[str, Any]:
     """Test once, register, report; then the table."""
     config, ledger, console = driver.config, driver.ledger, driver.console
-    chosen = register.choose_round(rounds, config.register.round)
+    chosen = rounds[-1]["round"] if config.register.round == "last" else register.choose_round(rounds)
     test = _test(driver, chosen)
     step_finished("test", chosen)
     version = register.run(config, ledger, driver.tracker, chosen, rounds, run_id=driver.parent_run_id)
@@ -268,7 +268,7 @@ def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> di
 def _test(driver: Driver, round: int) -> dict[str, Any] | None:
     """The chosen round on the test split, once: only a run that was given more rounds may choose another."""
     ledger = driver.ledger
-    if not driver.config.evaluate.test or not len(ledger.pool.index("test")):
+    if not driver.config.evaluate.test or not evaluate.masks(ledger, "test"):
         return None
     if ledger.exists("test.json"):
         test = ledger.read_json("test.json")

@@ -46,11 +46,12 @@ class Evaluator:
         classes = len(self._pool.classes)
         confusion = np.zeros((classes, classes), np.int64)
         boundary = BoundaryCounts()
-        rows = list(self._pool.images(part, split=self._split))
+        rows = [row for row in self._pool.images(part, split=self._split) if self._masks.find(row.image_id) is not None]
         device = next(self._model.parameters()).device
         predictions = predict(self._model, (row.image for row in rows), device=device)
         for row, prediction_HW in zip(rows, predictions, strict=True):
-            target_HW = self._masks.mask(row.image_id)
+            target_HW = self._masks.find(row.image_id)
+            assert target_HW is not None
             confusion += confusion_matrix(prediction_HW, target_HW, classes)
             boundary += boundary_counts(prediction_HW, target_HW, radius=self._radius)
         return pa.table(
@@ -89,7 +90,8 @@ def run(config: Config, ledger: Ledger, round: int, split: str, *, console: Cons
                 confusion += np.array(row["confusion"], np.int64).reshape(classes, classes)
                 boundary += BoundaryCounts(*row["boundary"])
                 stage.advance(1)
-    assert images == len(index), f"{images} of {len(index)} {split} images were evaluated"
+    expected = masks(ledger, split)
+    assert images == expected, f"{images} of {expected} {split} images were evaluated"
     result = {**scores(confusion), "images": images}
     result["boundary"] = {
         "recall": boundary_recall(boundary),
@@ -97,6 +99,11 @@ def run(config: Config, ledger: Ledger, round: int, split: str, *, console: Cons
         "f1": boundary_f1(boundary),
     }
     return plain(result)
+
+
+def masks(ledger: Ledger, split: str) -> int:
+    """How many images of a split have a mask to be scored on."""
+    return MaskReader(ledger.pool).count(split)
 
 
 def plain(value: Any) -> Any:

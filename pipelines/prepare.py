@@ -4,6 +4,7 @@ Ray Data spreads chunks of source files over the cluster; every chunk writes its
 finished is never made again. The driver holds neither images nor names: the list of sources is a file too.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ from pipelines.sources import Census, census, write_listing
 from pipelines.storage import Storage, open_storage
 from weakseg.datasets import open_layout
 from weakseg.errors import DataError, ResourceError
+
+RAISED = {"data": DataError, "resource": ResourceError}
+"""What the `kind` of an error that came back from a task stands for."""
 
 MAX_BLOCKS = 4096
 """Of Ray Data, which holds some kilobytes per block: above it a block is several chunks."""
@@ -177,9 +181,9 @@ def _spread(job: Job, chunks: np.ndarray, console: Console | None) -> None:
     import ray.data
 
     def work(batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
-        import torch
-
-        torch.set_num_threads(1)  # as many tasks as CPUs: more threads would only disturb each other
+        # As many tasks as CPUs: more threads would only disturb each other. Ray has set OMP_NUM_THREADS already.
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
         rows = []
         for position in batch["id"]:
             rows.append(attempt_chunk(job, int(chunks[position])))
@@ -197,6 +201,6 @@ def _spread(job: Job, chunks: np.ndarray, console: Console | None) -> None:
         for row in dataset.iter_rows():
             if row["error"]:
                 # Leaving the loop lets go of the iterator, which ends the tasks.
-                raise (DataError if row["kind"] == "data" else ResourceError)(row["error"])
+                raise RAISED[row["kind"]](row["error"])
             if progress is not None:
                 progress.advance(1)

@@ -14,9 +14,11 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import mlflow
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
@@ -100,7 +102,7 @@ class Tracker:
             ResourceError: If the experiment was deleted.
         """
         self.uri = uri
-        self.client = MlflowClient(uri, registry_uri=uri)
+        self.client = MlflowClient(uri)
         self.experiment_id = self._experiment(experiment, artifact_location).experiment_id
         self._logged: dict[tuple[str, str], int] = {}
         self._new: set[str] = set()
@@ -199,6 +201,17 @@ class Tracker:
     def finish(self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED") -> None:
         """End a run; :meth:`run` sets it running again."""
         self.client.set_terminated(run_id, status)
+
+    @contextmanager
+    def as_default(self) -> Iterator[None]:
+        """Make this the store that MLflow takes by itself: addresses `models:/...` are looked up nowhere else."""
+        before = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            yield
+        finally:
+            # Sets the variable too, and with None deletes it.
+            mlflow.set_tracking_uri(before)
 
     def _experiment(self, name: str, artifact_location: str | None) -> Experiment:
         found = self.client.get_experiment_by_name(name)

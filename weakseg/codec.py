@@ -53,7 +53,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Bytes8:
     with opened(data, max_pixels=max_pixels) as image:
         _refuse_deep_planes(image)
         image.load()
-        return np.array(_as_rgb(ImageOps.exif_transpose(image)))
+        upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+        return np.array(_as_rgb(upright))
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -64,7 +65,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     """
     with opened(data) as image:
         # Pillow swaps the sides of a rotated TIFF itself.
-        turned = image.format != "TIFF" and _orientation(image) >= 5
+        turned = image.format != "TIFF" and 5 <= _orientation(image) <= 8
         width, height = image.size
         return (width, height) if turned else (height, width)
 
@@ -141,7 +142,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _refuse_deep_planes(image: Image.Image) -> None:

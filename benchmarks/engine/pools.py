@@ -66,7 +66,7 @@ def opened(config: "Config") -> Iterator["Ledger"]:
     storage = open_storage(config.storage.root)
     pool = Pool(storage, prepare.run(config, storage, console=ours.console()).digest)
     settings = identity(config, pool.digest)
-    with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), {}, pool=pool) as ledger:
+    with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), {}) as ledger:
         select.run(config, ledger, 0)
         annotate.run(config, ledger, 0)
         model = model_of(config, len(pool.classes), build_model)

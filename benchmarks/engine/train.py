@@ -31,27 +31,31 @@ BATCH = 4
 SETTINGS = {"training.batch_size": BATCH, "labelling.pixels_per_image": 10, "cluster.workers": 1}
 
 
-def run(*, pairs: int, sizes: tuple[int, int] = (1, 8), progress: Callable[[str], None]) -> dict[str, Any]:
+def run(
+    *, pairs: int, sizes: tuple[int, int] = (1, 8), images: int = IMAGES, progress: Callable[[str], None]
+) -> dict[str, Any]:
     """Compare the training, then the two ways to the loss.
 
     Args:
         pairs: How often each side runs at both sizes.
         sizes: Epochs in the small and in the large run.
+        images: Training images, a multiple of the batch.
         progress: Called with one line after every pair.
 
     Returns:
         The summary, `losses` (see :mod:`benchmarks.engine.loss`), and what was compared.
     """
     with tempfile.TemporaryDirectory(prefix="weakseg-bench-") as folder:
-        pools.make(folder, [IMAGES], SETTINGS)
-        sides = {name: Side(f"{__name__}:{name}", {"folder": folder}) for name in ("weakseg_train", "plain_loop")}
+        pools.make(folder, [images], SETTINGS)
+        options = {"folder": folder, "images": images}
+        sides = {name: Side(f"{__name__}:{name}", options) for name in ("weakseg_train", "plain_loop")}
         costs = compare(sides, sizes=sizes, pairs=pairs, progress=progress)
     for side, found in costs.items():
         assert all(cost.result["epochs"] == cost.size for cost in found[1:]), f"{side} did not do all epochs"
     return {
         "aim": AIM,
         "unit": "epoch",
-        "images": f"{IMAGES} of {source()}, 144x192",
+        "images": f"{images} of {source()}, 144x192",
         "model": "fcn8 on squeezenet1_0",
         "batch_size": BATCH,
         "workers": 1,
@@ -62,13 +66,13 @@ def run(*, pairs: int, sizes: tuple[int, int] = (1, 8), progress: Callable[[str]
 
 
 @contextmanager
-def weakseg_train(folder: str) -> Iterator[Callable[[int], dict[str, Any]]]:
+def weakseg_train(folder: str, images: int) -> Iterator[Callable[[int], dict[str, Any]]]:
     """Ours: the stage with one Ray Train worker. It also writes the labels that the other side reads."""
     with ours.ray_started():
         from pipelines import train
 
         def config(epochs: int) -> Any:
-            return pools.configured(folder, IMAGES, {**SETTINGS, "training.epochs": epochs})
+            return pools.configured(folder, images, {**SETTINGS, "training.epochs": epochs})
 
         # The epochs are of the identity: one run holds the labels, the others only train on them.
         with pools.opened(config(1)) as ledger:
@@ -84,10 +88,10 @@ def weakseg_train(folder: str) -> Iterator[Callable[[int], dict[str, Any]]]:
 
 
 @contextmanager
-def plain_loop(folder: str) -> Iterator[Callable[[int], dict[str, Any]]]:
+def plain_loop(folder: str, images: int) -> Iterator[Callable[[int], dict[str, Any]]]:
     """The baseline: a loop as one writes it without an engine."""
     torch.set_num_threads(1)
-    config = pools.configured(folder, IMAGES, SETTINGS)
+    config = pools.configured(folder, images, SETTINGS)
     training, shape = config.training, config.data.size
     assert shape
     assert training.augmentation

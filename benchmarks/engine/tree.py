@@ -48,8 +48,9 @@ class Accounts:
         seen.own, seen.reaped = max(seen.own, own), max(seen.reaped, reaped)
 
     def gone(self, key: tuple[int, float]) -> None:
-        """Enter that a process does not exist any more."""
-        self._seen[key].alive = False
+        """Enter that a process does not exist any more; one that was never read counts where its parent reaped it."""
+        if key in self._seen:
+            self._seen[key].alive = False
 
     def total(self) -> float:
         """CPU seconds of the tree since it began."""

@@ -143,15 +143,8 @@ def test_a_mask_that_must_be_put_right_ends_the_chunk_and_leaves_nothing(data, t
     with pytest.raises(DataError, match="7x9") as raised:
         process_chunk(job, chunk)
     assert mask.name in str(raised.value)
-    row = attempt_chunk(job, chunk)
-    assert row == {
-        "chunk": chunk,
-        "images": 0,
-        "superpixels": 0,
-        "quarantined": 0,
-        "error": str(raised.value),
-        "kind": "data",
-    }
+    counts = {"images": 0, "superpixels": 0, "quarantined": 0}
+    assert attempt_chunk(job, chunk) == {"chunk": chunk, **counts, "error": str(raised.value), "kind": "data"}
     assert not [key for key in job.storage.list() if "/part-" in key and "sources" not in key]
     assert not list(Path(job.storage.root).rglob("*.tmp"))
 
@@ -172,7 +165,7 @@ def test_images_appear_last(job, monkeypatch):
     replace = Path.replace
 
     def renamed(path, target):
-        order.append(job.storage.root and Path(target).relative_to(job.storage.root).parts[2])
+        order.append(Path(target).relative_to(job.storage.root).parts[2])
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", renamed)

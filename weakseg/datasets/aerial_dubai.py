@@ -69,10 +69,10 @@ class AerialDubai:
 
 
 def open_aerial_dubai(root: Path, *, seed: int = 0, val: float = 0.2) -> AerialDubai:
-    """Check that there are tiles.
+    """Check that there are tiles and that every image has a mask.
 
     Raises:
-        DataError: No `Tile N` folder, or one that does not hold images/ and masks/.
+        DataError: No `Tile N` folder, one that does not hold images/ and masks/, or an image without mask.
     """
     tiles = _tiles(root)
     if not tiles:
@@ -81,7 +81,10 @@ def open_aerial_dubai(root: Path, *, seed: int = 0, val: float = 0.2) -> AerialD
         for kind in ("images", "masks"):
             if not (root / tile / kind).is_dir():
                 raise DataError(f"{root} is not Aerial Dubai: {tile}/{kind}/ is missing")
-    return AerialDubai(str(root), seed, val)
+    layout = AerialDubai(str(root), seed, val)
+    for _ in layout.sources():  # names missing masks now, not in the middle of the work
+        pass
+    return layout
 
 
 def _tiles(root: Path) -> list[tuple[int, str]]:

@@ -119,6 +119,17 @@ def code(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
+def codes(names: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """The codes of names in their order, (N,)."""
+    return np.asarray(array("Q", map(code, names)), np.uint64)
+
+
+def position(sorted_codes: npt.NDArray[np.uint64], wanted: int) -> int | None:
+    """Where a code stands first in a sorted array, None where it does not."""
+    found = int(np.searchsorted(sorted_codes, np.uint64(wanted)))
+    return found if found < len(sorted_codes) and int(sorted_codes[found]) == wanted else None
+
+
 def claimed_twice(claims: Callable[[], Iterable[tuple[str, str]]]) -> tuple[str, str, str] | None:
     """The first name that occurs twice, holding 64 bits of each.
 
@@ -128,9 +139,9 @@ def claimed_twice(claims: Callable[[], Iterable[tuple[str, str]]]) -> tuple[str,
     Returns:
         The name and its first two claimants, or None where every name is claimed once.
     """
-    codes = np.array(array("Q", (code(name) for name, _ in claims())), np.uint64)
-    codes.sort()
-    suspects = set(codes[1:][codes[1:] == codes[:-1]].tolist())
+    held = codes(name for name, _ in claims())
+    held.sort()
+    suspects = set(held[1:][held[1:] == held[:-1]].tolist())
     first: dict[str, str] = {}
     for name, owner in claims() if suspects else ():
         if code(name) in suspects:  # equal codes of unequal names: possible, and harmless here

@@ -1,6 +1,5 @@
 """Dividing images into train, val and test without ever cutting through a group."""
 
-from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weakseg import seeding
-from weakseg.datasets.layout import code
+from weakseg.datasets.layout import code, codes, position
 from weakseg.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -31,11 +30,15 @@ class Assignment:
 
     def __getitem__(self, group: str) -> str:
         """The split of a group; KeyError for a group that was not assigned."""
-        wanted = np.uint64(code(group))
-        position = int(np.searchsorted(self.codes, wanted))
-        if position == len(self.codes) or self.codes[position] != wanted:
+        found = self.get(group)
+        if found is None:
             raise KeyError(group)
-        return SPLITS[self.splits[position]]
+        return found
+
+    def get(self, group: str) -> str | None:
+        """The split of a group, None for a group that was not assigned."""
+        found = position(self.codes, code(group))
+        return None if found is None else SPLITS[self.splits[found]]
 
     def present(self) -> set[str]:
         """The splits that got at least one group."""
@@ -73,27 +76,25 @@ def assign_splits(groups: Iterable[str], fractions: Mapping[str, float], *, seed
         DataError: Faulty fractions, or fewer groups than splits to fill.
     """
     check_fractions(fractions)
-    held = np.array(array("Q", map(code, groups)), np.uint64)
-    codes, sizes = np.unique(held, return_counts=True)
-    del held
+    held, sizes = np.unique(codes(groups), return_counts=True)
     wanted = [split for split in ("test", "val") if fractions.get(split, 0) > 0]
-    if len(codes) <= len(wanted):
+    if len(held) <= len(wanted):
         raise DataError(
-            f"{len(codes)} groups cannot be divided into {len(wanted) + 1} splits (a group, such as a sub-folder of "
+            f"{len(held)} groups cannot be divided into {len(wanted) + 1} splits (a group, such as a sub-folder of "
             f"images/, stays whole): have more groups, or set the fraction of {' and '.join(wanted)} to 0"
         )
-    order = seeding.generator(seed, "splits").permutation(len(codes))
+    order = seeding.generator(seed, "splits").permutation(len(held))
     running = np.cumsum(sizes[order])
-    splits = np.zeros(len(codes), np.uint8)
+    splits = np.zeros(len(held), np.uint8)
     start = 0
-    for position, split in enumerate(wanted):
+    for number, split in enumerate(wanted):
         target = fractions[split] * float(running[-1])
         before = float(running[start - 1]) if start else 0.0
         # Nearer with a group than without: its middle lies below the target.
         middles = running[start:] - before - sizes[order][start:] / 2
         count = int(np.searchsorted(middles, target, side="right"))
-        still_needed = len(wanted) - position  # one group for each further split, and one for train
-        count = min(max(count, 1), len(codes) - start - still_needed)
+        still_needed = len(wanted) - number  # one group for each further split, and one for train
+        count = min(max(count, 1), len(held) - start - still_needed)
         splits[order[start : start + count]] = SPLITS.index(split)
         start += count
-    return Assignment(codes, splits)
+    return Assignment(held, splits)

@@ -138,7 +138,9 @@ def resize_mask(mask_HW: npt.NDArray[np.uint8] | None, size: tuple[int, int]) ->
     """Resize class indices to (height, width) by the nearest pixel; None stays None."""
     if mask_HW is None:
         return None
-    return np.array(Image.fromarray(mask_HW).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    # In integers: Pillow adds up floats and misses pixels whose centre falls on a border.
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, mask_HW.shape, strict=True))
+    return mask_HW[np.ix_(rows, columns)]
 
 
 def _window(

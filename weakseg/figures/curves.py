@@ -99,8 +99,8 @@ def per_class(iou_RC: Sequence[Sequence[float | None]], classes: Classes, *, the
         facecolor=colors["paper"],
     )
     axes = figure.subplots()
-    shades = LinearSegmentedColormap.from_list("iou", [colors["low"], colors["high"]])
-    shades = shades.with_extremes(bad=colors["paper"])
+    blend = LinearSegmentedColormap.from_list("iou", [colors["low"], colors["high"]])
+    shades = blend.with_extremes(bad=colors["paper"])
     axes.imshow(np.ma.masked_invalid(values_CR), cmap=shades, vmin=0, vmax=100, aspect="auto")
     for (row, column), value in np.ndenumerate(values_CR):
         text = "–" if np.isnan(value) else f"{value:.0f}"  # noqa: RUF001 - typography

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from weakseg.losses import partial_cross_entropy
@@ -27,6 +28,14 @@ def test_stages_below_stride_16_ask_for_no_gradient():
     model = build_model("fcn8", encoder="resnet18", classes=2)
     frozen = {name.split(".")[1] for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert frozen == {"layer4"}
+
+
+@pytest.mark.parametrize("encoder", ["squeezenet1_0", "resnet18"])
+def test_gradients_lie_as_their_parameters_do(encoder):
+    """Otherwise DDP copies them and warns: channels innermost can do that to 1x1 convolutions."""
+    model = build_model("fcn8", encoder=encoder, classes=2)
+    model(torch.rand(2, 3, 32, 32)).logits_BChw.square().mean().backward()
+    assert all(p.grad.stride() == p.stride() for p in model.parameters() if p.requires_grad)
 
 
 def test_both_scales_reach_the_logits():

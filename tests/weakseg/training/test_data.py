@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,19 +93,26 @@ def test_the_batches_are_the_same_with_loader_processes():
         _same(one, two)
 
 
-def test_the_batches_are_the_same_with_more_threads():
-    large = InMemory([_example(f"image {index}", 200, 260, segments=False) for index in range(3)])
-    threads = torch.get_num_threads()
+def test_images_are_prepared_on_one_thread():
+    class Watched(InMemory):
+        def __getitem__(self, index):
+            seen.append(torch.get_num_threads())
+            return super().__getitem__(index)
+
+    seen, threads = [], torch.get_num_threads()
     try:
-        torch.set_num_threads(1)
-        one = _all(large)
         torch.set_num_threads(2)
-        two = _all(large)
+        _all(Watched([EXAMPLES[0], EXAMPLES[1]]))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
-    for a, b in zip(one, two, strict=True):
-        _same(a, b)
+    assert set(seen) == {1}
+
+
+def test_equal_images_of_other_names_are_changed_in_other_ways():
+    twins = InMemory([EXAMPLES[0], replace(EXAMPLES[0], image_id="twin")])
+    (batch,) = _all(twins, batch_size=2)
+    assert not torch.equal(*batch.image_B3HW)
 
 
 def test_two_ranks_share_the_batches_of_one():

@@ -245,6 +245,7 @@ def test_half_precision_learns_and_continues(precision, monkeypatch):
         assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in history], rel=1e-2)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_trains_as_the_cpu():
     assert _fit(device="cuda")[1][-1]["loss"] == pytest.approx(_fit()[1][-1]["loss"], rel=1e-3)

@@ -9,6 +9,7 @@ BLOCKS = st.lists(st.integers(0, 9), min_size=1, max_size=12)
 
 
 @given(BLOCKS, st.integers(0, 99), st.integers(0, 9), st.integers(1, 40))
+@settings(deadline=None)
 def test_an_order_has_every_index_once_and_can_be_had_again(blocks, seed, epoch, window):
     order = epoch_order(blocks, seed=seed, epoch=epoch, window=window)
     assert sorted(order.tolist()) == list(range(sum(blocks)))
@@ -22,6 +23,7 @@ def test_seed_and_epoch_change_the_order():
 
 
 @given(st.integers(1, 20), st.integers(1, 10), st.integers(1, 60), st.integers(0, 99))
+@settings(deadline=None)
 def test_a_window_reads_few_blocks(count, size, window, seed):
     order = epoch_order([size] * count, seed=seed, epoch=0, window=window)
     for start in range(0, order.size, window):
@@ -46,7 +48,7 @@ def test_a_window_is_positive():
 
 
 @given(st.integers(0, 60), st.integers(1, 5), st.integers(2, 6))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_ranks_together_visit_every_image_once_in_equal_steps(images, world, local):
     order = epoch_order([images], seed=1, epoch=0)
     ranks = [rank_batches(order, batch_size=local * world, rank=rank, world=world) for rank in range(world)]
@@ -80,6 +82,7 @@ def test_there_are_as_many_ranks_as_the_world_has(rank):
 
 
 @given(st.integers(1, 200), st.integers(1, 20))
+@settings(deadline=None)
 def test_a_batch_is_shared_equally_or_refused_with_the_nearest_that_can_be(batch_size, world):
     if batch_size < 2 * world:
         with pytest.raises(ValueError, match=f"set batch_size to at least {2 * world}, or use fewer workers"):

@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weakseg.transforms import Window, place, warp_image, warp_map, warp_points
@@ -25,6 +25,7 @@ def windows(draw, old=SIZES):
 
 
 @given(windows())
+@settings(deadline=None)
 def test_a_view_lies_inside_a_larger_image_and_around_a_smaller_one(window):
     top, left, bottom, right = window.content
     for low, high, size, new in (
@@ -42,6 +43,7 @@ def test_every_offset_can_be_drawn(size, expected):
 
 
 @given(windows(), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
 def test_maps_take_the_pixel_under_each_centre(window, seed):
     source = np.random.default_rng(seed).integers(0, 200, window.old, dtype=np.int32)
     expected = np.full(window.size, -1, np.int32)
@@ -66,6 +68,7 @@ def _read(map_HW, y, x):
 
 
 @given(windows(), st.data())
+@settings(deadline=None)
 def test_a_point_lands_where_its_pixel_lands(window, data):
     # ramps in y and x: bilinear interpolation keeps them, so the warped image tells where each place came from
     steps = [np.arange(n) * (255 // (n - 1)) for n in window.old]
@@ -90,6 +93,7 @@ def test_a_point_lands_where_its_pixel_lands(window, data):
 
 
 @given(windows(), st.data())
+@settings(deadline=None)
 def test_a_coloured_dot_and_its_point_stay_together_when_enlarged(window, data):
     window = Window(window.old, tuple(2 * n for n in window.old), window.top, window.left, window.size, window.flip)
     y, x = (data.draw(st.integers(0, n - 1)) for n in window.old)
@@ -106,6 +110,7 @@ def test_a_coloured_dot_and_its_point_stay_together_when_enlarged(window, data):
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
+@settings(deadline=None)
 def test_nothing_moves_without_a_change(height, width, data):
     window = place((height, width), (height, width), scale=1.0, down=0.7, across=0.3, flip=False)
     points = torch.tensor([[data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))]]).float()

@@ -1,0 +1,82 @@
+"""`python -m benchmarks engine NAME...` and `python -m benchmarks study NAME`."""
+
+import os
+
+# Before anything imports ray or torch, and inherited by every process that is measured.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="What the engine costs beside plain code, and what the methods are worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def engine(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Which, or all.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one line of JSON, last.")] = False,
+    pairs: Annotated[int, typer.Option(min=1, help="How often each side of a comparison runs.")] = 7,
+    sizes: Annotated[
+        tuple[int, int] | None, typer.Option(help="Small and large size in place of each benchmark's own.")
+    ] = None,
+    save: Annotated[bool, typer.Option(help="Keep the figures in benchmarks/results/engine.json.")] = True,
+) -> None:
+    """Measure the engine: prepare, train, score, memory, round, or all."""
+    from benchmarks.engine import table
+
+    unknown = set(names) - {*table.BENCHMARKS, "all"}
+    if unknown:
+        known = ", ".join([*table.BENCHMARKS, "all"])
+        raise typer.BadParameter(f"unknown benchmark {', '.join(sorted(unknown))}; known: {known}")
+    chosen = list(table.BENCHMARKS) if "all" in names else list(dict.fromkeys(names))
+    results = table.measure(chosen, pairs=pairs, sizes=sizes, progress=lambda line: typer.echo(line, err=True))
+    typer.echo(table.text(results))
+    if save:
+        table.save(results)
+    if as_json:
+        typer.echo(json.dumps(results))
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="acquisition")],
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="May be repeated; 0 to 4 by default.")] = None,
+    data: Annotated[Path | None, typer.Option(help="CamVid's folder; else $CAMVID.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="SqueezeNet's weights; else $WEAKSEG_SQUEEZENET.")] = None,
+    root: Annotated[Path, typer.Option(help="Where runs and logs are kept.")] = Path("weakseg-data/study-acquisition"),
+    results: Annotated[Path | None, typer.Option(help="Where the figures go.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="For every run; to try it out.")
+    ] = None,
+) -> None:
+    """Compare ways to ask for labels; may be killed at any time, and the same command goes on."""
+    if name != "acquisition":
+        raise typer.BadParameter(f"unknown study {name}; known: acquisition")
+    from benchmarks.studies import acquisition
+
+    for variable, path in (("CAMVID", data), ("WEAKSEG_SQUEEZENET", weights)):
+        if path is not None:
+            os.environ[variable] = str(path.resolve())
+    typer.echo(
+        acquisition.run(
+            seeds=tuple(seeds or acquisition.SEEDS),
+            root=root,
+            results=results or acquisition.RESULTS,
+            settings=tuple(settings or ()),
+            progress=typer.echo,
+        )
+    )
+
+
+if __name__ == "__main__":
+    app()

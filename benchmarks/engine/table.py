@@ -1,0 +1,143 @@
+"""All engine benchmarks: run, shown as one table, kept with what they were measured on."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.engine import memory, prepare, round, score, train
+from benchmarks.machine import commit, machine, now, versions
+
+RESULTS = Path(__file__).parents[1] / "results" / "engine.json"
+
+BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "prepare": prepare.run,
+    "train": train.run,
+    "score": score.run,
+    "memory": memory.run,
+    "round": round.run,
+}
+
+
+def measure(
+    names: Sequence[str], *, pairs: int, sizes: tuple[int, int] | None, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run benchmarks one after the other.
+
+    Args:
+        names: Which.
+        pairs: How often each side of a comparison runs.
+        sizes: Small and large in place of each one's own.
+        progress: Called with one line now and then.
+
+    Returns:
+        Figures by name, each with the time, machine, versions and commit.
+    """
+    about = {"machine": machine(), "versions": versions(), "commit": commit()}
+    results: dict[str, Any] = {}
+    for name in names:
+        started = time.monotonic()
+        load = os.getloadavg()[0]
+        options = {} if sizes is None else {"sizes": sizes}
+        found = BENCHMARKS[name](pairs=pairs, progress=lambda line, name=name: progress(f"{name}: {line}"), **options)
+        took = time.monotonic() - started
+        results[name] = {**found, "measured": {"at": now(), "seconds": took, "load_before": load, **about}}
+        progress(f"{name}: done in {took:.0f} s")
+    return results
+
+
+def save(results: Mapping[str, Any], path: Path = RESULTS) -> None:
+    """Keep figures; those of benchmarks that were not run stay as they were."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({**kept, **results}, indent=1) + "\n")
+    partial.replace(path)
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """The figures as a table of at most 120 columns."""
+    table = Table(title="weakseg beside plain code (above 1 = weakseg is cheaper)", title_justify="left")
+    for heading in ("benchmark", "against", "aim", "figure", "wall ratio [95 %]", "per run and start-up"):
+        table.add_column(heading)
+    for name, found in results.items():
+        for row in ROWS[name](found):
+            table.add_row(*row)
+    out = StringIO()
+    Console(file=out, width=120, highlight=False).print(table, markup=False)
+    return out.getvalue().rstrip()
+
+
+Row = tuple[str, str, str, str, str, str]
+
+
+def _compared(name: str, against: str, ours: str, baseline: str) -> Callable[[Mapping[str, Any]], list[Row]]:
+    def rows(found: Mapping[str, Any]) -> list[Row]:
+        cpu, cost, plain = found["cpu"], found[ours], found[baseline]
+        figure = f"{cpu['ratio']:.2f} of CPU [{cpu['low']:.2f}, {cpu['high']:.2f}]"
+        apart = (
+            f"run {cost['cpu']['per_run']:.1f} s CPU (plain {plain['cpu']['per_run']:.1f}), "
+            f"start {cost['cpu']['start']:.1f} ({plain['cpu']['start']:.1f})"
+        )
+        return [(name, against, f">= {found['aim']:.2f}", figure, _interval(found["wall"]), apart)]
+
+    return rows
+
+
+def _train(found: Mapping[str, Any]) -> list[Row]:
+    losses = found["losses"]
+    figure = f"{losses['time']:.1f} x faster, {losses['memory']:.1f} x less memory"
+    apart = f"{1000 * losses['points']['seconds']:.1f} ms, {losses['points']['peak_mib']:.0f} MiB a step; same loss"
+    compared = _compared("train", "plain PyTorch loop", "weakseg_train", "plain_loop")
+    return [*compared(found), ("", "partial_cross_entropy, upsampled", "", figure, "", apart)]
+
+
+def _score(found: Mapping[str, Any]) -> list[Row]:
+    published = found["published"]["cpu"]
+    figure = f"{published['ratio']:.2f} of CPU [{published['low']:.2f}, {published['high']:.2f}]"
+    compared = _compared("score", "bare forward pass", "weakseg_score", "forward")
+    wall = _interval(found["published"]["wall"])
+    return [*compared(found), ("", "published scheme, on CPU", "", figure, wall, "")]
+
+
+def _memory(found: Mapping[str, Any]) -> list[Row]:
+    small, large = (str(size) for size in found["sizes"])
+    rows = []
+    for stage in ("prepare", "score"):
+        peak = found[stage]["peak_mib"]
+        apart = f"{peak[small]:.0f} MiB at {small} images, {peak[large]:.0f} at {large}"
+        against = f"itself at {small} images" if stage == "prepare" else ""
+        name = f"memory, {stage}"
+        rows.append((name, against, f"<= {found['limit']:.2f}", f"{found[stage]['ratio']:.2f} of PSS", "", apart))
+    return rows
+
+
+def _round(found: Mapping[str, Any]) -> list[Row]:
+    count = len(found["rounds"])
+    figure = f"{found['rest']:.1f} s of {found['wall']:.1f} s a round"
+    rows = [("round", "its training steps and forward passes", "", figure, "", f"mean over {count} rounds")]
+    steps = {step: None for stages in found["rounds"] for step in stages}
+    for step in steps:
+        stages = [stages[step] for stages in found["rounds"] if step in stages]
+        rest, wall = (sum(stage[what] for stage in stages) / len(stages) for what in ("rest", "wall"))
+        rows.append(("", f"  {step}", "", f"{rest:.1f} s of {wall:.1f} s", "", ""))
+    return rows
+
+
+def _interval(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['ratio']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+
+
+ROWS: dict[str, Callable[[Mapping[str, Any]], list[Row]]] = {
+    "prepare": _compared("prepare", "multiprocessing.Pool", "weakseg_prepare", "multiprocessing_pool"),
+    "train": _train,
+    "score": _score,
+    "memory": _memory,
+    "round": _round,
+}

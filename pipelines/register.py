@@ -1,0 +1,172 @@
+"""The register stage: the best round's model becomes a version in MLflow's registry, once.
+
+Every step looks for what is there first (the version, the logged model, the alias), by the key that names run, identity
+and round, so that the same command after a crash at any moment finishes the same version. The version is made last,
+after the stored model has shown that it gives the pipeline's own masks.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.tracking import MlflowClient
+
+from pipelines.config import Config
+from pipelines.ledger import Ledger
+from pipelines.serving import parity, save
+from pipelines.tracking import KEY, Tracker
+from pipelines.versions import git_sha
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+DECIDED = "registered_as"
+"""The version tag that ends a registration: which alias it was given then, whatever became of the alias since."""
+
+
+def choose_round(rounds: Sequence[Mapping[str, Any]]) -> int:
+    """The round to register: the best validation mIoU; of equal ones, and without validation, the last.
+
+    Args:
+        rounds: The rounds' metrics.
+
+    Returns:
+        Its number.
+    """
+
+    def worth(metrics: Mapping[str, Any]) -> tuple[float, int]:
+        miou = metrics["validation"] and metrics["validation"]["miou"]
+        return (-1.0 if miou is None else miou, metrics["round"])
+
+    return int(max(rounds, key=worth)["round"])
+
+
+def run(
+    config: Config,
+    ledger: Ledger,
+    tracker: Tracker,
+    round: int,
+    rounds: Sequence[Mapping[str, Any]],
+    *,
+    run_id: str,
+) -> dict[str, Any]:
+    """Register a round's model, or find it registered.
+
+    Args:
+        config: The run's configuration.
+        ledger: The run.
+        tracker: Where its MLflow runs are; the registry is the same store.
+        round: Whose model.
+        rounds: The metrics of all rounds.
+        run_id: The MLflow run that the model belongs to.
+
+    Returns:
+        name, version, alias (as it was given at registration) and round.
+
+    Raises:
+        RuntimeError: The stored model does not give the pipeline's masks; there is no version then.
+    """
+    client, name = tracker.client, config.register.name or config.data.layout
+    key = f"{ledger.id}/{ledger.config_digest}/{round}"
+    version = _find_version(client, name, run_id, key)
+    if version is None:
+        _make_name(client, name)
+        images = parity.sample(ledger.pool)
+        model_id = _logged_model(config, ledger, tracker, round, key, run_id, example=next(iter(images.values())))
+        source = f"models:/{model_id}"
+        tags = _tags(ledger, next(metrics for metrics in rounds if metrics["round"] == round)) | {KEY: key}
+        with tracker.as_default():
+            parity.check(config, ledger, round, source, images)
+            version = client.create_model_version(name, source, run_id, tags=tags, model_id=model_id)
+    alias = version.tags.get(DECIDED) or _give_alias(client, version)
+    return {"name": name, "version": int(version.version), "alias": alias, "round": round}
+
+
+def _find_version(client: MlflowClient, name: str, run_id: str, key: str) -> ModelVersion | None:
+    """The version of this key; one whose making failed counts for nothing."""
+    for found in client.search_model_versions(f"run_id = '{run_id}'"):
+        if found.name == name and found.tags.get(KEY) == key and found.status != "FAILED_REGISTRATION":
+            return found
+    return None
+
+
+def _make_name(client: MlflowClient, name: str) -> None:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _logged_model(
+    config: Config, ledger: Ledger, tracker: Tracker, round: int, key: str, run_id: str, *, example: bytes
+) -> str:
+    """The id of the stored model of this key; one whose upload was cut short is deleted and made again."""
+    client = tracker.client
+    for found in client.search_logged_models([tracker.experiment_id], f"source_run_id = '{run_id}'"):
+        if found.tags.get(KEY) == key:
+            if found.status == LoggedModelStatus.READY:
+                return str(found.model_id)
+            client.delete_logged_model(found.model_id)
+    stored = client.create_logged_model(
+        tracker.experiment_id, name=f"round-{round}", source_run_id=run_id, tags={KEY: key}
+    )
+    files, settings = ledger.round(round), ledger.pool.manifest["settings"]
+    with tempfile.TemporaryDirectory() as folder:
+        save(
+            Path(folder, "model"),
+            weights=ledger.read_bytes(f"{files}/model.safetensors"),
+            spec=ledger.read_json(f"{files}/model.json"),
+            classes=ledger.pool.classes,
+            # Windows are cut from images at their own scale, which is what the model knows.
+            size=None if settings["tile"] else settings["size"],
+            threads=parity.threads(config),
+            example=example,
+            model=Model(artifact_path=stored.artifact_location, run_id=run_id, model_id=stored.model_id),
+        )
+        client.log_model_artifacts(stored.model_id, str(Path(folder, "model")))
+    client.log_outputs(run_id, [LoggedModelOutput(stored.model_id, step=round)])
+    client.finalize_logged_model(stored.model_id, LoggedModelStatus.READY)
+    return str(stored.model_id)
+
+
+def _tags(ledger: Ledger, metrics: Mapping[str, Any]) -> dict[str, str]:
+    scores = metrics["validation"]
+    tags = {
+        "run": ledger.run,
+        "round": str(metrics["round"]),
+        "labels": str(metrics["labels"]),
+        "seconds": repr(float(metrics["seconds"])),
+        "pool_digest": ledger.pool.digest,
+        "config_digest": ledger.config_digest,
+        "git_sha": git_sha() or "unknown",
+    }
+    measured = {"miou": scores["miou"], "boundary_f1": scores["boundary"]["f1"]} if scores else {}
+    return tags | {name: repr(float(value)) for name, value in measured.items() if value is not None}
+
+
+def _give_alias(client: MlflowClient, version: ModelVersion) -> str:
+    """Move `champion` here if this version is better, else `challenger`; then write down which."""
+    champion = _champion(client, version.name)
+    wins = champion is None or champion.version == version.version or _beats(version.tags, champion.tags)
+    if wins and champion is not None and champion.version != version.version:
+        client.set_model_version_tag(version.name, version.version, "previous_champion", champion.version)
+    alias = CHAMPION if wins else CHALLENGER
+    client.set_registered_model_alias(version.name, alias, version.version)
+    client.set_model_version_tag(version.name, version.version, DECIDED, alias)
+    return alias
+
+
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
+    number = client.get_registered_model(name).aliases.get(CHAMPION)
+    return None if number is None else client.get_model_version(name, number)
+
+
+def _beats(new: Mapping[str, str], old: Mapping[str, str]) -> bool:
+    """Whether a version has the better validation mIoU on the same pool; what cannot be compared does not win."""
+    if new["pool_digest"] != old.get("pool_digest") or "miou" not in new or "miou" not in old:
+        return False
+    return float(new["miou"]) > float(old["miou"])

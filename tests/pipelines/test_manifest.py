@@ -1,0 +1,82 @@
+import hashlib
+
+import pyarrow as pa
+import pytest
+from layouts import write_folder
+from pools import make_pool
+
+from pipelines import manifest as manifest_module
+from pipelines.pool import INDEX
+from weakseg.datasets import Folder, Source, open_layout, records
+from weakseg.errors import DataError
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_folder(tmp_path / "data", split_files=True)
+
+
+def test_the_manifest_says_what_is_in_the_pool(data, tmp_path):
+    (data / "images" / "shot 2.png").write_bytes(b"")
+    layout = open_layout("folder", str(data))
+    pool = make_pool(layout, tmp_path / "root")
+    content = pool.manifest
+    made = [r for s in layout.sources() if s.image_id != "shot 2" for r in records(layout, s)]
+    assert content["images"] == {"train": 5, "val": 2, "test": 2}
+    assert content["masks"] == {"train": 5, "val": 2, "test": 1}
+    assert content["quarantined"] == pool.quarantine().num_rows == 1
+    assert content["height"] == [30, 30]
+    assert content["width"] == [40, 40]
+    assert content["rows"] == [3, 4, 2]
+    assert content["content"] == hashlib.sha256(b"".join(bytes.fromhex(r.sha256) for r in made)).hexdigest()
+    assert content["settings"] == {"size": None, "tile": None}
+    assert pool.classes == layout.classes
+
+
+def test_the_index_holds_every_image_in_order(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest_module, "INDEX_ROWS", 50)
+    pool = make_pool(open_layout("folder", str(data)), tmp_path / "root", tile=(8, 8))
+    index = pool.storage.read_table(f"pools/{pool.digest}/index.parquet")
+    assert index.schema == INDEX
+    parts = [pool.storage.read_table(f"pools/{pool.digest}/images/part-{part:06d}.parquet") for part in pool.parts]
+    images = pa.concat_tables(parts)
+    assert index.num_rows == images.num_rows == 10 * 15
+    for name in INDEX.names[:5]:
+        assert index[name].to_pylist() == images[name].to_pylist()
+    assert list(zip(index["part"].to_pylist(), index["row"].to_pylist(), strict=True)) == [
+        (part, row) for part, rows in enumerate(pool.manifest["rows"]) for row in range(rows)
+    ]
+
+
+def test_sizes_range_over_all_images(tmp_path):
+    data = write_folder(tmp_path / "data", images=9, size=(30, 40))
+    write_folder(data / "more", images=1, size=(50, 20), masks=None)
+    (data / "more" / "images" / "shot 0.png").rename(data / "images" / "zz.png")
+    content = make_pool(open_layout("folder", str(data)), tmp_path / "root").manifest
+    assert (content["height"], content["width"]) == ([30, 50], [20, 40])
+
+
+def test_a_pool_without_one_image_is_an_error_and_not_done(data, tmp_path):
+    for path in (data / "images").iterdir():
+        path.write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"not one of 10 images can be used; the first: images/shot 0") as raised:
+        make_pool(open_layout("folder", str(data)), tmp_path / "root")
+    assert "\n" not in str(raised.value)
+    assert not list((tmp_path / "root").glob("pools/*/_SUCCESS"))
+
+
+class Twice(Folder):
+    """A layout that names two images alike: what cutting could do to `a@0,0.png` beside `a.png`."""
+
+    def sources(self):
+        found = list(super().sources())
+        yield from found
+        first = found[0]
+        yield Source(first.image_id, first.split, first.group, found[-1].image, None)
+
+
+def test_two_images_of_one_name_are_refused_by_both_files(data, tmp_path):
+    layout = open_layout("folder", str(data))
+    with pytest.raises(DataError, match=r"shot 0 is given twice, by images/shot 0\.png and by images/shot 9\.jpg"):
+        make_pool(Twice(layout.root, layout.classes), tmp_path / "root")
+    assert not list((tmp_path / "root").glob("pools/*/_SUCCESS"))

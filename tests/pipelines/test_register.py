@@ -1,0 +1,211 @@
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stored_run
+
+from pipelines import register
+from pipelines.config import Config
+from pipelines.ledger import Ledger
+from pipelines.serving import parity
+from pipelines.tracking import KEY, Tracker
+from weakseg.codec import decode_image
+
+
+class Case:
+    """A copy of the registered run's tracking store, in which a test may register on."""
+
+    def __init__(self, plan: Config, ledger: Ledger, tracker: Tracker, run_id: str) -> None:
+        self.plan, self.ledger, self.tracker, self.run_id = plan, ledger, tracker, run_id
+        self.client = tracker.client
+        self.rounds = stored_run.rounds(ledger)
+
+    def register(self, round: int, **changes: Any) -> dict[str, Any]:
+        rounds = [{**metrics, **changes} if metrics["round"] == round else metrics for metrics in self.rounds]
+        return register.run(self.plan, self.ledger, self.tracker, round, rounds, run_id=self.run_id)
+
+    def versions(self) -> list[Any]:
+        return sorted(self.client.search_model_versions("name='scenes'"), key=lambda found: int(found.version))
+
+    def models(self) -> list[Any]:
+        return self.client.search_logged_models([self.tracker.experiment_id])
+
+    def aliases(self) -> dict[str, int]:
+        return {alias: int(number) for alias, number in self.client.get_registered_model("scenes").aliases.items()}
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> tuple[Path, dict[str, Any]]:
+    return stored_run.registered(tmp_path_factory.getbasetemp() / "registered", migrated_database)
+
+
+@pytest.fixture
+def case(registered: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    root = registered[0]
+    shutil.copy(root / "mlflow.db", tmp_path / "copy.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/copy.db")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with ExitStack() as stack:
+        plan, ledger = stack.enter_context(stored_run.opened(root))
+        yield Case(plan, ledger, *stored_run.tracked(plan, ledger))
+    assert list(elsewhere.iterdir()) == [], "something was written into the current folder"
+
+
+def scores(miou: float) -> dict[str, Any]:
+    return {"validation": {"miou": miou, "boundary": {"f1": 0.5}}}
+
+
+@pytest.mark.parametrize(
+    ("miou", "chosen"),
+    [
+        ([0.1, 0.3, 0.2], 1),
+        ([0.3, 0.3, 0.2], 1),
+        ([0.3, None, 0.2], 0),
+        ([None, None], 1),
+        ([0.0, None], 0),
+        ([0.5], 0),
+    ],
+)
+def test_the_best_round_is_chosen_and_of_equals_the_last(miou: list[float | None], chosen: int) -> None:
+    rounds = [{"round": k, "validation": None if value is None else {"miou": value}} for k, value in enumerate(miou)]
+    assert register.choose_round(rounds) == chosen
+
+
+def test_the_first_version_is_champion_with_its_tags(registered: tuple[Path, dict[str, Any]], case: Case) -> None:
+    assert registered[1] == {"name": "scenes", "version": 1, "alias": "champion", "round": 1}
+    (version,) = case.versions()
+    metrics = case.rounds[1]
+    assert version.tags[KEY] == f"{case.ledger.id}/{case.ledger.config_digest}/1"
+    assert version.run_id == case.run_id
+    assert {
+        "run": "stored",
+        "round": "1",
+        "miou": str(metrics["validation"]["miou"]),
+        "boundary_f1": str(metrics["validation"]["boundary"]["f1"]),
+        "labels": str(metrics["labels"]),
+        "seconds": str(metrics["seconds"]),
+        "pool_digest": case.ledger.pool.digest,
+        "config_digest": case.ledger.config_digest,
+    }.items() <= version.tags.items()
+    assert version.tags["git_sha"]
+    assert case.aliases() == {"champion": 1}
+
+
+def test_the_stored_model_has_signature_example_and_no_ray(registered: tuple[Path, dict[str, Any]], case: Case) -> None:
+    import mlflow.models
+
+    (folder,) = (registered[0] / "mlruns" / "models").glob("*/artifacts")
+    info = mlflow.models.Model.load(str(folder))
+    assert [column.name for column in info.signature.inputs] == ["image"]
+    assert [column.name for column in info.signature.outputs] == ["mask", "probabilities"]
+    assert [parameter.name for parameter in info.signature.params] == ["probabilities"]
+    example = info.load_input_example(str(folder))
+    assert decode_image(example["image"][0]).shape == (*stored_run.SIZE, 3)
+    assert "ray" not in (folder / "requirements.txt").read_text()
+    assert sorted(path.name for path in (folder / "artifacts").iterdir()) == [
+        "classes.yaml",
+        "model.json",
+        "model.safetensors",
+    ]
+    assert not list(folder.rglob("*.pkl"))
+    assert [output.model_id for output in case.client.get_run(case.run_id).outputs.model_outputs] == [info.model_id]
+
+
+def test_again_changes_nothing(registered: tuple[Path, dict[str, Any]], case: Case) -> None:
+    before = case.versions()[0].last_updated_timestamp
+    assert case.register(1) == registered[1]
+    assert [version.last_updated_timestamp for version in case.versions()] == [before]
+    assert len(case.models()) == 1
+
+
+def test_a_worse_round_challenges(case: Case) -> None:
+    assert case.register(0) == {"name": "scenes", "version": 2, "alias": "challenger", "round": 0}
+    assert case.aliases() == {"champion": 1, "challenger": 2}
+
+
+def test_a_better_round_takes_over_and_the_old_version_stays_what_it_was(case: Case) -> None:
+    assert case.register(0, **scores(0.9))["alias"] == "champion"
+    assert case.aliases() == {"champion": 2}
+    assert case.versions()[1].tags["previous_champion"] == "1"
+    # What ends the old version's registration is not undone by the command run again.
+    assert case.register(1)["alias"] == "champion"
+    assert case.aliases() == {"champion": 2}
+
+
+@pytest.mark.parametrize("tag", [("pool_digest", "another"), ("miou", None)])
+def test_what_cannot_be_compared_does_not_win(case: Case, tag: tuple[str, str | None]) -> None:
+    name, value = tag
+    if value is None:
+        case.client.delete_model_version_tag("scenes", "1", name)
+    else:
+        case.client.set_model_version_tag("scenes", "1", name, value)
+    assert case.register(0, **scores(0.9))["alias"] == "challenger"
+    assert case.aliases()["champion"] == 1
+
+
+def test_an_equal_round_does_not_win(case: Case) -> None:
+    assert case.register(0, **scores(case.rounds[1]["validation"]["miou"]))["alias"] == "challenger"
+
+
+def test_without_validation_a_version_has_no_score(case: Case) -> None:
+    assert case.register(0, validation=None)["alias"] == "challenger"
+    assert {"miou", "boundary_f1"} & case.versions()[1].tags.keys() == set()
+
+
+class Crash(Exception):
+    """Stands for the end of the driver."""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "create_logged_model",
+        "log_model_artifacts",
+        "finalize_logged_model",
+        "create_model_version",
+        "set_registered_model_alias",
+        "set_model_version_tag",
+    ],
+)
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_any_step_is_finished_by_the_same_command(
+    case: Case, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    original = getattr(case.client, step)
+
+    def crash(*arguments: Any, **options: Any) -> None:
+        if after:
+            original(*arguments, **options)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(case.client, step, crash)
+        with pytest.raises(Crash):
+            case.register(0, **scores(0.9))
+    assert case.register(0, **scores(0.9)) == {"name": "scenes", "version": 2, "alias": "champion", "round": 0}
+    assert len(case.versions()) == 2
+    assert case.aliases() == {"champion": 2}
+    assert [model.status for model in case.models()] == ["READY", "READY"]
+    assert case.versions()[1].tags[register.DECIDED] == "champion"
+    assert case.versions()[1].tags["previous_champion"] == "1"
+
+
+def test_a_model_that_predicts_otherwise_gets_no_version(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        parity, "masks", lambda spec, weights, images, threads: [0 * decode_image(i)[..., 0] + 7 for i in images]
+    )
+    with pytest.raises(RuntimeError, match="does not predict as the pipeline does"):
+        case.register(0)
+    assert len(case.versions()) == 1
+    assert case.aliases() == {"champion": 1}
+
+
+def test_names_are_those_of_the_configuration(case: Case, registered: tuple[Path, dict[str, Any]]) -> None:
+    case.plan = stored_run.config(registered[0], "register.name=it's mine")
+    assert case.register(0) == {"name": "it's mine", "version": 1, "alias": "champion", "round": 0}
+    assert case.aliases() == {"champion": 1}

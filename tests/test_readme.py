@@ -1,0 +1,25 @@
+"""What the README shows must work as it stands."""
+
+import re
+from pathlib import Path
+
+from pipelines.config import recipes
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_library_example_runs() -> None:
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "training.fit" in block]
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert names["ask_N2"].shape == (10, 2)
+
+
+def test_every_recipe_is_named() -> None:
+    for recipe in recipes():
+        assert f"`{recipe}`" in README
+
+
+def test_every_link_and_picture_is_there() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (Path(__file__).parents[1] / target).exists(), target
