@@ -50,7 +50,9 @@ def engine(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help="acquisition")],
-    seeds: Annotated[list[int] | None, typer.Option("--seed", help="May be repeated; 0 to 4 by default.")] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="0,1,...", help="Paired seeds; the first chooses for all.")
+    ] = "0,1,2,3,4",
     data: Annotated[Path | None, typer.Option(help="CamVid's folder; else $CAMVID.")] = None,
     weights: Annotated[Path | None, typer.Option(help="SqueezeNet's weights; else $WEAKSEG_SQUEEZENET.")] = None,
     root: Annotated[Path, typer.Option(help="Where runs and logs are kept.")] = Path("weakseg-data/study-acquisition"),
@@ -63,19 +65,27 @@ def study(
     if name != "acquisition":
         raise typer.BadParameter(f"unknown study {name}; known: acquisition")
     from benchmarks.studies import acquisition
+    from benchmarks.studies.runs import StudyError
 
+    try:
+        chosen = tuple(int(seed) for seed in seeds.replace(",", " ").split())
+    except ValueError as error:
+        raise typer.BadParameter(f"expected whole numbers such as 0,1,2, got {seeds}") from error
     for variable, path in (("CAMVID", data), ("WEAKSEG_SQUEEZENET", weights)):
         if path is not None:
             os.environ[variable] = str(path.resolve())
-    typer.echo(
-        acquisition.run(
-            seeds=tuple(seeds or acquisition.SEEDS),
+    try:
+        text = acquisition.run(
+            seeds=chosen,
             root=root,
             results=results or acquisition.RESULTS,
             settings=tuple(settings or ()),
-            progress=typer.echo,
+            progress=lambda line: print(line, flush=True),
         )
-    )
+    except StudyError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
+    typer.echo(text)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.pool import Pool
+from pipelines.rounds import choose_round
+from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
+from pipelines.summary import COLUMNS, percent, row, sentence
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
 from weakseg.errors import WeaksegError
@@ -49,7 +52,7 @@ def active(config: Config, console: Console) -> dict[str, Any]:
         reason = None
         while reason is None:
             rounds.append(_round(driver, len(rounds)))
-            reason = _stop_reason(driver, rounds)
+            reason = stop_reason(config, rounds, images=len(driver.ledger.pool.index("train")))
         return _finish(driver, rounds, reason)
 
 
@@ -95,6 +98,7 @@ def _driver(config: Config, console: Console) -> Iterator[Driver]:
     resources.check(config, storage)
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
+    train.check(config, len(pool.classes))
     settings = identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         tracker = open_tracker(config, storage)
@@ -148,7 +152,7 @@ def _round(driver: Driver, round: int) -> dict[str, Any]:
     _track_round(driver, run_id, round, history, metrics)
     ledger.write_json(f"{folder}/_SUCCESS", {})
     step_finished("round", round)
-    console.line(_sentence(round, metrics, time.monotonic() - started))
+    console.line(sentence(metrics, took=time.monotonic() - started))
     return metrics
 
 
@@ -163,8 +167,9 @@ def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> d
     if config.supervision.points:
         answers = ledger.labels(round)
         labels, seconds = answers.num_rows, annotation_seconds(answers)
-        scored_key = f"{ledger.round(round - 1)}/scored.parquet"
-        scored = ledger.read_table(scored_key) if select.needs_scores(config, round) else None
+        scored = None
+        if select.needs_scores(config, round):
+            scored = ledger.read_table(f"{ledger.round(round - 1)}/scored.parquet")
         ledger.write_json(
             f"{folder}/statistics.json",
             evaluate.plain(
@@ -215,46 +220,17 @@ def _track_round(
     tracker.finish(run_id, "FINISHED")
 
 
-def _stop_reason(driver: Driver, rounds: Sequence[dict[str, Any]]) -> str | None:
-    """Why there is no further round, or None."""
-    config = driver.config
-    if len(rounds) >= config.labelling.rounds:
-        return "all rounds are done"
-    next_labels = rounds[-1]["labels"] + len(driver.ledger.pool.index("train")) * config.labelling.pixels_per_image
-    if config.stop.budget is not None and next_labels > config.stop.budget:
-        return f"another round would exceed the budget of {config.stop.budget} labels"
-    patience = config.stop.patience
-    if patience is not None and len(rounds) > patience and all(metrics["validation"] for metrics in rounds):
-        miou = [metrics["validation"]["miou"] for metrics in rounds]
-        if max(miou[-patience:]) < max(miou[:-patience]) + config.stop.delta:
-            return f"validation mIoU has not risen by {config.stop.delta} for {patience} rounds"
-    return None
-
-
 def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> dict[str, Any]:
     """Test once, register, report; then the table."""
     config, ledger, console = driver.config, driver.ledger, driver.console
-    chosen = rounds[-1]["round"] if config.register.round == "last" else register.choose_round(rounds)
+    chosen = choose_round(rounds, config.register.round)
     test = _test(driver, chosen)
     step_finished("test", chosen)
     version = register.run(config, ledger, driver.tracker, chosen, rounds, run_id=driver.parent_run_id)
     step_finished("register", chosen)
     path = report.run(config, ledger, tracker=driver.tracker, run_id=driver.parent_run_id)
     step_finished("report", chosen)
-    console.table(
-        f"{ledger.run}: {reason}",
-        ["round", "labels per image", "annotation", "mIoU", "boundary F1"],
-        [
-            [
-                str(metrics["round"]) + (" *" if metrics["round"] == chosen else ""),
-                f"{metrics['labels_per_image']:.1f}",
-                duration(metrics["seconds"]),
-                percent(metrics["validation"] and metrics["validation"]["miou"]),
-                percent(metrics["validation"] and metrics["validation"]["boundary"]["f1"]),
-            ]
-            for metrics in rounds
-        ],
-    )
+    console.table(f"{ledger.run}: {reason}", COLUMNS, [row(metrics, chosen=chosen) for metrics in rounds])
     quarantined = ledger.pool.manifest["quarantined"]
     if quarantined:
         console.line(f"quarantined images: {quarantined} (listed in the report)")
@@ -280,21 +256,3 @@ def _test(driver: Driver, round: int) -> dict[str, Any] | None:
         driver.parent_run_id, {"test_miou": test["miou"], "test_boundary_f1": test["boundary"]["f1"]}, step=round
     )
     return test
-
-
-def _sentence(round: int, metrics: dict[str, Any], seconds: float) -> str:
-    scores = metrics["validation"]
-    result = f"mIoU {percent(scores['miou'])}, boundary F1 {percent(scores['boundary']['f1'])}" if scores else "trained"
-    return f"round {round}: {metrics['labels_per_image']:.1f} labels per image, {result} ({seconds:.0f} s)"
-
-
-def percent(value: float | None) -> str:
-    """A share as a percentage with one decimal; a dash where there is none."""
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def duration(seconds: float) -> str:
-    """Annotation time as people say it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -27,23 +27,6 @@ DECIDED = "registered_as"
 """The version tag that ends a registration: which alias it was given then, whatever became of the alias since."""
 
 
-def choose_round(rounds: Sequence[Mapping[str, Any]]) -> int:
-    """The round to register: the best validation mIoU; of equal ones, and without validation, the last.
-
-    Args:
-        rounds: The rounds' metrics.
-
-    Returns:
-        Its number.
-    """
-
-    def worth(metrics: Mapping[str, Any]) -> tuple[float, int]:
-        miou = metrics["validation"] and metrics["validation"]["miou"]
-        return (-1.0 if miou is None else miou, metrics["round"])
-
-    return int(max(rounds, key=worth)["round"])
-
-
 def run(
     config: Config,
     ledger: Ledger,

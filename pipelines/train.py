@@ -7,38 +7,33 @@ on from the last of them, and so does the same command after the driver died.
 
 import json
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 import ray.train
-import torch
 from ray.train.torch import TorchConfig, TorchTrainer
-from safetensors.torch import load as load_weights
 from safetensors.torch import save as save_weights
 
 from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from pipelines.pool import Pool, PoolExamples
+from pipelines.pool import Pool
 from pipelines.resources import use_gpu
-from weakseg import seeding
+from pipelines.train_worker import CHECKPOINT, HISTORY, work
 from weakseg.errors import WeaksegError
 from weakseg.models import build_model
 from weakseg.supervision import PointIndex
-from weakseg.training import EpochResult, build_optimizer, build_scheduler, fit, steps_per_epoch
+from weakseg.training import local_batch_size
 from weakseg.training import state as training_state
 from weakseg.transforms import Augmentation
 
 MAX_FAILURES = 3
-CHECKPOINT = "state.pt"
-HISTORY = "history.json"
 
 
 def run(
@@ -82,6 +77,31 @@ def run(
     return history["epochs"]
 
 
+def check(config: Config, classes: int) -> None:
+    """Refuse a model or a batch that no worker could train, before anything is labelled.
+
+    Args:
+        config: The run's configuration.
+        classes: How many classes the pool has.
+
+    Raises:
+        WeaksegError: What does not go together, or which keys of the weights file do not fit.
+    """
+    try:
+        local_batch_size(config.training.batch_size, config.cluster.workers)
+        build_model(**_model(config, classes))
+    except ValueError as error:
+        raise WeaksegError(str(error)) from error
+    weights = config.loss.class_weights
+    if isinstance(weights, list) and len(weights) != classes:
+        raise WeaksegError(f"loss.class_weights: expected {classes} numbers, one per class, got {len(weights)}")
+
+
+def _model(config: Config, classes: int) -> dict[str, Any]:
+    """The arguments of `build_model`."""
+    return {**config.model.model_dump(), "classes": classes}
+
+
 def _settings(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:
     """Everything a worker needs, as plain values and one reference to the labels."""
     training, pool = config.training, ledger.pool
@@ -95,15 +115,8 @@ def _settings(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:
         "pool": pool.digest,
         "digest": ledger.config_digest,
         "points": ray.put(points),
-        "masks": config.supervision.masks,
-        "model": {
-            "architecture": config.model.architecture,
-            "encoder": config.model.encoder,
-            "weights": config.model.weights,
-            "mean": config.model.mean,
-            "std": config.model.std,
-            "classes": len(pool.classes),
-        },
+        "masks": MaskReader(pool) if config.supervision.masks else None,
+        "model": _model(config, len(pool.classes)),
         "warm_start": ledger.read_bytes(f"{ledger.round(round - 1)}/model.safetensors") if warm else None,
         "loss_weights": weights,
         "class_weights": _class_weights(config, pool, points),
@@ -158,7 +171,7 @@ def _fit(config: Config, settings: Mapping[str, Any], *, name: str, storage_path
     _move_unreadable_aside(Path(storage_path) / name)
     gpu = use_gpu(config)
     trainer = TorchTrainer(
-        _worker,
+        work,
         train_loop_config=dict(settings),
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
@@ -228,75 +241,3 @@ def _finished_epochs(folder: Path) -> list[dict[str, Any]]:
         except (FileNotFoundError, ValueError):
             continue
     return []
-
-
-def _worker(settings: dict[str, Any]) -> dict[str, str] | None:
-    """The training function of every rank. What is wrong with the user's input is returned: a retry cannot mend it."""
-    try:
-        _train(settings)
-    except WeaksegError as error:
-        return {"error": str(error)}
-    return None
-
-
-def _train(settings: dict[str, Any]) -> None:
-    torch.set_num_threads(settings["threads"])
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device()
-    pool = Pool(settings["storage"], settings["pool"])
-    examples = PoolExamples(
-        pool,
-        "train",
-        points=ray.get(settings["points"]),
-        masks=MaskReader(pool).find if settings["masks"] else None,
-    )
-    seeding.seed_everything(settings["seed"], "model", round=settings["round"])
-    model = build_model(**settings["model"])
-    if settings["warm_start"] is not None:
-        model.load_state_dict(load_weights(settings["warm_start"]))
-    spec = model.spec
-    model = model.to(device)
-    optimizer = build_optimizer(model, **settings["optimizer"])
-    steps = steps_per_epoch(len(examples), settings["batch_size"])
-    scheduler = build_scheduler(optimizer, **settings["schedule"], epochs=settings["epochs"], steps_per_epoch=steps)
-    class_weights = settings["class_weights"]
-
-    state = None
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint:
-        with checkpoint.as_directory() as folder:
-            state = training_state.load(Path(folder) / CHECKPOINT)
-
-    def on_epoch(result: EpochResult) -> None:
-        with tempfile.TemporaryDirectory() if rank == 0 else nullcontext() as folder:
-            if folder:
-                current = result.state()
-                training_state.save(Path(folder) / CHECKPOINT, current)
-                (Path(folder) / HISTORY).write_text(json.dumps({"spec": spec, "epochs": current["history"]}))
-            ray.train.report(
-                result.metrics,
-                checkpoint=ray.train.Checkpoint.from_directory(folder) if folder else None,
-                checkpoint_dir_name=f"epoch-{result.epoch:04d}",
-            )
-
-    fit(
-        model,
-        examples,
-        epochs=settings["epochs"],
-        batch_size=settings["batch_size"],
-        optimizer=optimizer,
-        scheduler=scheduler,
-        loss_weights=settings["loss_weights"],
-        class_weight_C=None if class_weights is None else torch.tensor(class_weights, device=device),
-        augmentation=settings["augmentation"],
-        seed=settings["seed"],
-        round=settings["round"],
-        device=device,
-        precision=settings["precision"],
-        rank=rank,
-        world=world,
-        loader_workers=settings["loader_workers"],
-        state=state,
-        on_epoch=on_epoch,
-    )

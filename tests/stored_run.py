@@ -12,6 +12,7 @@ import numpy as np
 import pools
 import pyarrow as pa
 import torch
+from mlflow.tracking import MlflowClient
 from safetensors.torch import save
 
 from pipelines import register
@@ -82,6 +83,13 @@ def registered(root: Path, database: Path) -> tuple[Path, dict[str, Any]]:
     with opened(root) as (plan, ledger):
         tracker, run_id = tracked(plan, ledger)
         return root, register.run(plan, ledger, tracker, 1, rounds(ledger), run_id=run_id)
+
+
+def stored_model(root: Path) -> Path:
+    """The folder of the model that :func:`registered` stored."""
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    source = client.get_model_version("scenes", "1").source
+    return root / "mlruns" / "models" / source.removeprefix("models:/") / "artifacts"
 
 
 def tracked(plan: Config, ledger: Ledger) -> tuple[Tracker, str]:

@@ -26,6 +26,7 @@ SETTINGS = {
     "model.encoder": "squeezenet1_0",
     "model.weights": "null",
     "training.epochs": "2",
+    "training.augmentation.crop": "null",
     "training.batch_size": "4",
     "labelling.rounds": "2",
     "labelling.pixels_per_image": "5",

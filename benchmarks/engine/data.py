@@ -13,9 +13,8 @@ SIZE = (360, 480)
 
 def camvid() -> Path | None:
     """The folder of CamVid: $CAMVID, else $WEAKSEG_TEST_DATA/camvid; None where neither is there."""
-    named = os.environ.get("CAMVID") or (
-        os.environ.get("WEAKSEG_TEST_DATA") and os.path.join(os.environ["WEAKSEG_TEST_DATA"], "camvid")
-    )
+    data = os.environ.get("WEAKSEG_TEST_DATA")
+    named = os.environ.get("CAMVID") or (str(Path(data) / "camvid") if data else "")
     return Path(named) if named and Path(named, "train").is_dir() else None
 
 

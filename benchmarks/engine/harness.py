@@ -148,7 +148,9 @@ class Session:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise BenchmarkError("a side failed:\n" + "\n".join(self._log.read_text(errors="replace").splitlines()[-40:]))
+            raise BenchmarkError(
+                "a side failed:\n" + "\n".join(self._log.read_text(errors="replace").splitlines()[-40:])
+            )
         return json.loads(line)
 
 
@@ -231,9 +233,7 @@ class Ratio:
     high: float
 
 
-def ratio(
-    over: NDArray[np.float64], under: NDArray[np.float64], *, draws: int = 10_000, level: float = 0.95
-) -> Ratio:
+def ratio(over: NDArray[np.float64], under: NDArray[np.float64], *, draws: int = 10_000, level: float = 0.95) -> Ratio:
     """The ratio of two sums over pairs, and a percentile interval from drawing pairs with replacement.
 
     Args:

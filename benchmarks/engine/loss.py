@@ -1,4 +1,4 @@
-"""`point_cross_entropy` on head logits beside `partial_cross_entropy` on upsampled ones: time, memory, the same loss."""
+"""`point_cross_entropy` on head logits beside `partial_cross_entropy` on upsampled ones: time and memory."""
 
 import os
 import tempfile
@@ -60,7 +60,14 @@ def run(*, pairs: int, repeats: int = 20, progress: Callable[[str], None]) -> di
     result["time"] = result["upsampled"]["seconds"] / result["points"]["seconds"]
     result["memory"] = result["upsampled"]["peak_mib"] / max(result["points"]["peak_mib"], 1 / 1024)
     progress(f"losses: points {result['time']:.1f} x faster, {result['memory']:.1f} x less memory")
-    return {"batch": BATCH, "classes": CLASSES, "size": list(SIZE), "stride": STRIDE, "points_per_image": POINTS, **result}
+    return {
+        "batch": BATCH,
+        "classes": CLASSES,
+        "size": list(SIZE),
+        "stride": STRIDE,
+        "points_per_image": POINTS,
+        **result,
+    }
 
 
 @contextmanager

@@ -20,7 +20,6 @@ SETTINGS = {
     "data.size": "[144,192]",  # SLIC takes a sixth of the time; what matters is how many images there are
     "superpixels.segments": 500,
     "labelling.acquisition": "margin",
-    "cluster.actors": 1,
 }
 
 

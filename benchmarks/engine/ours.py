@@ -46,6 +46,8 @@ def config(root: Path, data: Path, settings: dict[str, Any]) -> Config:
         "data.path": data,
         "model.weights": "null",
         "cluster.gpu": "false",
+        "cluster.workers": 1,
+        "cluster.actors": 1,
         "tracking.uri": f"sqlite:///{root}/mlflow.db",
     }
     return load("camvid-cpu", [f"{name}={value}" for name, value in {**fixed, **settings}.items()])

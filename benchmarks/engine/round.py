@@ -62,9 +62,9 @@ def demo(folder: str, settings: list[str]) -> Iterator[Callable[[int], dict[str,
             begun: list[float] = []
             first_step = select.run
 
-            def selected(*arguments: Any) -> Any:
+            def selected(*arguments: Any, **options: Any) -> Any:
                 begun.append(time.monotonic())
-                return first_step(*arguments)
+                return first_step(*arguments, **options)
 
             started = time.monotonic()
             with (

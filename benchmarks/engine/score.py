@@ -81,7 +81,7 @@ def forward(folder: str) -> Iterator[Callable[[int], dict[str, int]]]:
 
 @contextmanager
 def published_scheme(folder: str) -> Iterator[Callable[[int], dict[str, int]]]:
-    """PixelPick as published: one image at a time, the whole softmax map, top-k over it on the CPU, a draw from these."""
+    """PixelPick as published: one image at a time, the whole softmax map, top-k over it on the CPU, a draw."""
     rng = np.random.default_rng(0)
     with _images_and_model(folder) as (images, model):
 

@@ -28,7 +28,7 @@ from weakseg.transforms import Augmentation, Sample, augment
 AIM = 0.97
 IMAGES = 64
 BATCH = 4
-SETTINGS = {"training.batch_size": BATCH, "labelling.pixels_per_image": 10, "cluster.workers": 1}
+SETTINGS = {"training.batch_size": BATCH, "labelling.pixels_per_image": 10}
 
 
 def run(
@@ -76,7 +76,9 @@ def weakseg_train(folder: str, images: int) -> Iterator[Callable[[int], dict[str
 
         # The epochs are of the identity: one run holds the labels, the others only train on them.
         with pools.opened(config(1)) as ledger:
-            files = [Path(ledger.path(f"{ledger.round(0)}/{name}")) for name in ("model.safetensors", "train/history.json")]
+            files = [
+                Path(ledger.path(f"{ledger.round(0)}/{name}")) for name in ("model.safetensors", "train/history.json")
+            ]
 
             def work(size: int) -> dict[str, Any]:
                 for file in files:

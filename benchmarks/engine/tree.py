@@ -58,9 +58,7 @@ class Accounts:
         for seen in self._seen.values():
             if not seen.alive and seen.parent is not None:
                 explained[seen.parent] = explained.get(seen.parent, 0.0) + seen.own + seen.reaped
-        return sum(
-            seen.own + max(0.0, seen.reaped - explained.get(key, 0.0)) for key, seen in self._seen.items()
-        )
+        return sum(seen.own + max(0.0, seen.reaped - explained.get(key, 0.0)) for key, seen in self._seen.items())
 
 
 class Tree:

@@ -18,15 +18,14 @@ def root(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> P
 
 
 def stored(root: Path) -> str:
-    (folder,) = (root / "mlruns" / "models").glob("*/artifacts")
-    return str(folder)
+    return str(stored_run.stored_model(root))
 
 
 def test_sample_is_spread_over_the_validation_split(root: Path) -> None:
     with stored_run.opened(root) as (_, ledger):
         index = ledger.pool.index("val")
         images = parity.sample(ledger.pool)
-        assert list(images)[0] == index.image_ids[0].as_py()
+        assert next(iter(images)) == index.image_ids[0].as_py()
         assert list(images)[-1] == index.image_ids[-1].as_py()
         assert set(images) <= set(index.image_ids.to_pylist())
         rows = {row.image_id: row.image for part in index.parts() for row in ledger.pool.images(part, split="val")}

@@ -159,6 +159,12 @@ def test_what_on_epoch_draws_or_switches_changes_nothing():
     assert _fit(model, on_epoch=disturb)[1] == _fit(Tiny(0.5))[1]
 
 
+def test_the_schedule_goes_on_with_every_step():
+    # 10 images in batches of 4: three steps an epoch, eighteen in the six epochs of the schedule
+    _, history = _fit(lr=0.01)
+    assert [row["lr"] for row in history] == pytest.approx([0.01 * (1 - 3 * epoch / 18) ** 0.9 for epoch in range(4)])
+
+
 def test_class_weights_count():
     plain = _fit(epochs=1)[1][0]["loss"]
     weighted = _fit(epochs=1, class_weight_C=torch.tensor([5.0, 1.0, 1.0]))[1][0]["loss"]

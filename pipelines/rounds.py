@@ -1,0 +1,51 @@
+"""A run's rounds as their artefacts tell them: what is finished, which is best, the best one's model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load as load_weights
+from torch import nn
+
+from pipelines.ledger import Ledger
+from weakseg.models import load
+
+
+def finished_rounds(ledger: Ledger) -> list[dict[str, Any]]:
+    """The metrics of all rounds that have been evaluated, in order.
+
+    Args:
+        ledger: The run, held or only read.
+    """
+    found = []
+    while ledger.exists(f"{ledger.round(len(found))}/metrics.json"):
+        found.append(ledger.read_json(f"{ledger.round(len(found))}/metrics.json"))
+    return found
+
+
+def choose_round(rounds: Sequence[Mapping[str, Any]], which: Literal["best", "last"] = "best") -> int:
+    """The round whose model is tested, registered and shown.
+
+    Args:
+        rounds: The rounds' metrics, at least one.
+        which: `best` is the best validation mIoU; of equal ones, and without validation, the last.
+
+    Returns:
+        Its number.
+    """
+    if which == "last":
+        return int(rounds[-1]["round"])
+
+    def worth(metrics: Mapping[str, Any]) -> tuple[float, int]:
+        miou = metrics["validation"] and metrics["validation"]["miou"]
+        return (-1.0 if miou is None else miou, metrics["round"])
+
+    return int(max(rounds, key=worth)["round"])
+
+
+def round_model(ledger: Ledger, round: int) -> nn.Module:
+    """The model of a round, ready to predict on this process's device."""
+    folder = ledger.round(round)
+    weights = load_weights(ledger.read_bytes(f"{folder}/model.safetensors"))
+    model = load(ledger.read_json(f"{folder}/model.json"), weights)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -1,0 +1,42 @@
+"""A run's rounds in words and rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = ["round", "labels per image", "annotation", "mIoU", "boundary F1"]
+
+
+def row(metrics: Mapping[str, Any], *, chosen: int) -> list[str]:
+    """A round as a row of the final table; the chosen one has a star."""
+    scores = metrics["validation"]
+    return [
+        f"{metrics['round']}{' *' if metrics['round'] == chosen else ''}",
+        f"{metrics['labels_per_image']:.1f}",
+        annotation_time(metrics["seconds"]),
+        percent(scores and scores["miou"]),
+        percent(scores and scores["boundary"]["f1"]),
+    ]
+
+
+def sentence(metrics: Mapping[str, Any], *, took: float) -> str:
+    """A finished round in one line.
+
+    Args:
+        metrics: The round's.
+        took: Seconds it lasted.
+    """
+    scores = metrics["validation"]
+    result = f"mIoU {percent(scores['miou'])}, boundary F1 {percent(scores['boundary']['f1'])}" if scores else "trained"
+    return f"round {metrics['round']}: {metrics['labels_per_image']:.1f} labels per image, {result} ({took:.0f} s)"
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one decimal; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def annotation_time(seconds: float) -> str:
+    """A person's time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

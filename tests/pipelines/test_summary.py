@@ -1,0 +1,38 @@
+"""A run's rounds in words and rows."""
+
+import pytest
+
+from pipelines.summary import COLUMNS, annotation_time, percent, row, sentence
+
+METRICS = {
+    "round": 1,
+    "labels_per_image": 20.0,
+    "seconds": 852.0,
+    "validation": {"miou": 0.41234, "boundary": {"f1": None}},
+}
+
+
+def test_row_has_every_column_and_marks_the_chosen_round() -> None:
+    assert row(METRICS, chosen=1) == ["1 *", "20.0", "14 min", "41.2", "-"]
+    assert row(METRICS, chosen=0)[0] == "1"
+    assert len(row(METRICS, chosen=0)) == len(COLUMNS)
+
+
+def test_without_validation_there_are_dashes() -> None:
+    assert row({**METRICS, "validation": None}, chosen=0)[3:] == ["-", "-"]
+    assert "trained" in sentence({**METRICS, "validation": None}, took=1)
+
+
+def test_sentence() -> None:
+    assert sentence(METRICS, took=61.6) == "round 1: 20.0 labels per image, mIoU 41.2, boundary F1 - (62 s)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h")]
+)
+def test_annotation_time(seconds: float, text: str) -> None:
+    assert annotation_time(seconds) == text
+
+
+def test_percent() -> None:
+    assert percent(0.5) == "50.0"
