@@ -39,6 +39,8 @@ def engine(
         known = ", ".join([*table.BENCHMARKS, "all"])
         raise typer.BadParameter(f"unknown benchmark {', '.join(sorted(unknown))}; known: {known}")
     chosen = list(table.BENCHMARKS) if "all" in names else list(dict.fromkeys(names))
+    if sizes is not None and len(chosen) > 1:
+        raise typer.BadParameter("--sizes is for one benchmark: images for one are epochs for another")
     results = table.measure(chosen, pairs=pairs, sizes=sizes, progress=lambda line: typer.echo(line, err=True))
     typer.echo(table.text(results))
     if save:

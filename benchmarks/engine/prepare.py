@@ -18,7 +18,7 @@ SEGMENTS = 500
 PROCESSES = 2
 
 
-def run(*, pairs: int, sizes: tuple[int, int] = (16, 64), progress: Callable[[str], None]) -> dict[str, Any]:
+def run(*, pairs: int, sizes: tuple[int, int] = (32, 128), progress: Callable[[str], None]) -> dict[str, Any]:
     """Compare.
 
     Args:

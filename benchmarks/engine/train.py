@@ -32,7 +32,7 @@ SETTINGS = {"training.batch_size": BATCH, "labelling.pixels_per_image": 10}
 
 
 def run(
-    *, pairs: int, sizes: tuple[int, int] = (1, 8), images: int = IMAGES, progress: Callable[[str], None]
+    *, pairs: int, sizes: tuple[int, int] = (1, 6), images: int = IMAGES, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     """Compare the training, then the two ways to the loss.
 

@@ -84,7 +84,7 @@ def text(found: Mapping[str, Any]) -> str:
         shown = "; ".join(f"{split} {_points(mean, sign='+')}" for split, mean in splits.items())
         lines.append(f"{name} minus {found['baseline']}: {shown}")
     for name, splits in found["share_of_masks"].items():
-        shown = "; ".join(f"{split} {_points(mean)} %" for split, mean in splits.items())
+        shown = "; ".join(f"{split} {_points(mean, unit=' %')}" for split, mean in splits.items())
         lines.append(f"{name}, share of full masks: {shown}")
     if "full_mask_epochs" in found:
         tried = ", ".join(
@@ -107,8 +107,8 @@ def _paired(
     return [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
 
 
-def _points(mean: Mean, *, sign: str = "") -> str:
-    value = f"{100 * mean['mean']:{sign}.2f}"
+def _points(mean: Mean, *, sign: str = "", unit: str = "") -> str:
+    value = f"{100 * mean['mean']:{sign}.2f}{unit}"
     if mean["low"] is None:
         return f"{value} (1 seed)"
     return f"{value} [{100 * mean['low']:{sign}.2f}, {100 * mean['high']:{sign}.2f}] ({mean['seeds']} seeds)"

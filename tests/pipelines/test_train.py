@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,37 @@ def untrained(finished_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path
     return root
 
 
-def test_killed_worker_goes_on_from_the_last_epoch(untrained: Path, finished_run: tuple[Path, dict[str, Any]]) -> None:
-    killed: list[int] = []
+def test_killed_worker_goes_on_from_the_last_epoch(
+    untrained: Path, finished_run: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = untrained / "died"
 
-    def kill_once(epochs: list[dict[str, Any]]) -> None:
-        if not killed and len(epochs) == 1:
-            killed.extend(tiny.actors("RayTrainWorker")[:1])
-            os.kill(killed[0], signal.SIGKILL)
+    def work(settings: dict[str, Any]) -> Any:
+        """The real training function, in a worker that is killed once, after its first epoch."""
+        from pipelines import train_worker
 
+        fit = train_worker.fit
+
+        def fit_and_die(*arguments: Any, on_epoch: Callable[[Any], None], **options: Any) -> Any:
+            def then_die(result: Any) -> None:
+                on_epoch(result)
+                if not died.exists():
+                    died.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            return fit(*arguments, on_epoch=then_die, **options)
+
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(train_worker, "fit", fit_and_die)
+        try:
+            return train_worker.work(settings)
+        finally:
+            monkey.undo()
+
+    monkeypatch.setattr(train, "work", work)
     with tiny.reopened(untrained) as (config, ledger):
-        history = train.run(config, ledger, 0, console=tiny.console(), on_epochs=kill_once)
-    assert killed, "training was over before its first epoch was seen"
+        history = train.run(config, ledger, 0, console=tiny.console())
+    assert died.exists()
     assert [row["epoch"] for row in history] == [1, 2]
     model = Path("runs/tiny/rounds/000/model.safetensors")
     assert (untrained / model).read_bytes() == (finished_run[0] / model).read_bytes()
