@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before anything imports ray, mlflow or torch, and inherited by every process that a test starts.
 os.environ.update(
@@ -21,6 +22,10 @@ os.environ.update(
 # What the machine's owner has set must not reach the tests.
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "RAY_ADDRESS", "CAMVID", "DUBAI", "WEAKSEG_SQUEEZENET"):
     os.environ.pop(name, None)
+
+# Other work may share the machine: a slow example is no failure.
+settings.register_profile("weakseg", deadline=None)
+settings.load_profile("weakseg")
 
 
 @pytest.fixture(scope="session")

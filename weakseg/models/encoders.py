@@ -3,8 +3,6 @@
 import difflib
 from collections.abc import Sequence
 
-import segmentation_models_pytorch as smp
-import timm
 import torch
 from torch import nn
 from torchvision.models import SqueezeNet1_0_Weights, squeezenet1_0
@@ -44,10 +42,14 @@ def check_encoder(name: str, *, imagenet: bool = False) -> None:
     Raises:
         ValueError: If the name is unknown: names the closest known ones; or if there are no such weights.
     """
-    known = smp.encoders.get_encoder_names()
     if name == SQUEEZENET:
-        has_weights = True
-    elif name in known:
+        return
+    # Imported where it is needed: it takes seconds, which an actor with SqueezeNet can do without.
+    import segmentation_models_pytorch as smp
+    import timm
+
+    known = smp.encoders.get_encoder_names()
+    if name in known:
         has_weights = "imagenet" in smp.encoders.encoders[name]["pretrained_settings"]
     elif name.startswith("tu-") and timm.is_model(name.removeprefix("tu-")):
         has_weights = timm.models.is_model_pretrained(name.removeprefix("tu-"))
@@ -74,6 +76,8 @@ def build_encoder(name: str, *, depth: int) -> nn.Module:
     """
     if name == SQUEEZENET:
         return SqueezeNetEncoder()
+    import segmentation_models_pytorch as smp
+
     encoder: nn.Module = smp.encoders.get_encoder(name, depth=depth, weights=None)
     return encoder
 
@@ -90,10 +94,14 @@ def preprocessing(name: str, *, pretrained: bool) -> tuple[Sequence[float], Sequ
         ValueError: If the weights want their channels in another order.
     """
     if name.startswith("tu-"):
+        import timm
+
         config = timm.get_pretrained_cfg(name.removeprefix("tu-"))
         return (config.mean, config.std) if config is not None else (IMAGENET_MEAN, IMAGENET_STD)
     if name == SQUEEZENET or not pretrained:
         return IMAGENET_MEAN, IMAGENET_STD
+    import segmentation_models_pytorch as smp
+
     params = smp.encoders.get_preprocessing_params(name, pretrained="imagenet")
     if params["input_space"] != "RGB":
         raise ValueError(f"the ImageNet weights of {name} want {params['input_space']} channels; RGB is expected")
@@ -110,6 +118,8 @@ def imagenet_state(name: str, *, depth: int) -> dict[str, torch.Tensor]:
     try:
         if name == SQUEEZENET:
             return dict(SqueezeNet1_0_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+        import segmentation_models_pytorch as smp
+
         weights = True if name.startswith("tu-") else "imagenet"
         return dict(smp.encoders.get_encoder(name, depth=depth, weights=weights).state_dict())
     except Exception as error:  # each library has its own exceptions for "no network"

@@ -3,10 +3,8 @@
 Logits stay at the head's own resolution: `full_resolution` upsamples them, and losses at points need not.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import segmentation_models_pytorch as smp
 from torch import nn
 
 from weakseg.models.encoders import SQUEEZENET
@@ -15,21 +13,23 @@ from weakseg.models.parts import Parts
 
 def deeplabv3plus(encoder: str, classes: int) -> Parts:
     """DeepLabv3+ (Chen et al., arXiv 1802.02611) with the encoder dilated to stride 16; logits at stride 4."""
-    return _parts(smp.DeepLabV3Plus, encoder, multiple=16, classes=classes, encoder_output_stride=16, upsampling=1)
+    return _parts("DeepLabV3Plus", encoder, multiple=16, classes=classes, encoder_output_stride=16, upsampling=1)
 
 
 def fpn(encoder: str, classes: int) -> Parts:
     """Feature pyramid network (Kirillov et al., Panoptic FPN, arXiv 1901.02446); logits at stride 4."""
-    return _parts(smp.FPN, encoder, multiple=32, classes=classes, upsampling=1)
+    return _parts("FPN", encoder, multiple=32, classes=classes, upsampling=1)
 
 
 def unet(encoder: str, classes: int) -> Parts:
     """U-Net (Ronneberger et al., arXiv 1505.04597) on a given encoder; logits at stride 1."""
-    return _parts(smp.Unet, encoder, multiple=32, classes=classes)
+    return _parts("Unet", encoder, multiple=32, classes=classes)
 
 
-def _parts(architecture: Callable[..., Any], encoder: str, *, multiple: int, **options: Any) -> Parts:
+def _parts(architecture: str, encoder: str, *, multiple: int, **options: Any) -> Parts:
     if encoder == SQUEEZENET:
         raise ValueError(f"encoder {SQUEEZENET} works with fcn8 only: its features end at stride 16")
-    model = architecture(encoder_name=encoder, encoder_weights=None, **options)
+    import segmentation_models_pytorch as smp
+
+    model = getattr(smp, architecture)(encoder_name=encoder, encoder_weights=None, **options)
     return Parts(model.encoder, nn.Sequential(model.decoder, model.segmentation_head), multiple=multiple, depth=5)
