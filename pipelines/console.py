@@ -152,7 +152,6 @@ def quiet_engines(verbose: bool = False) -> None:
 _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_DATA_LOG_LEVEL": "ERROR",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side writes to the terminal what Python raises again
     "RAY_USAGE_STATS_ENABLED": "0",  # also the question about it
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
