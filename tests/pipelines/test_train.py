@@ -1,6 +1,7 @@
 """The train stage on Ray Train: a worker that dies, a snapshot that cannot be read, what a user gets wrong."""
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
+from safetensors.torch import save_file
 
 from pipelines import train
+from weakseg.errors import WeaksegError
 
 pytestmark = pytest.mark.ray
 
@@ -86,3 +90,24 @@ def test_readable_snapshot_stays(tmp_path: Path) -> None:
     snapshot.write_text('{"checkpoint_results": [{"checkpoint_dir_name": "epoch-0001"}]}')
     train._move_unreadable_aside(folder)
     assert snapshot.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training__batch_size": "5", "cluster__workers": "2"}, "batch_size"),
+        ({"model__encoder": "resnet81"}, "resnet18"),
+        ({"model__architecture": "unet"}, "squeezenet1_0"),
+        ({"loss__class_weights": "[1.0, 2.0]"}, "loss.class_weights: expected 6 numbers, one per class, got 2"),
+    ],
+)
+def test_what_no_worker_could_train_is_refused_at_once(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(WeaksegError, match=re.escape(message)):
+        train.check(tiny.config(tmp_path, **changes), classes=6)
+
+
+def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:
+    file = tmp_path / "other.safetensors"
+    save_file({"features.0.weight": torch.zeros(3, 3)}, file)
+    with pytest.raises(WeaksegError, match=r"features\.0\."):
+        train.check(tiny.config(tmp_path, model__weights=str(file)), classes=6)

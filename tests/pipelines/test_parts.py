@@ -1,0 +1,35 @@
+"""A part worker over the parts of a pool: every part once, whatever the number of actors."""
+
+import pyarrow as pa
+import pytest
+import tiny
+
+from pipelines.parts import over_parts
+
+
+def echo() -> type:
+    """A part worker made in a function, so that it travels by value: actors do not have this module."""
+
+    class Echo:
+        """Gives back what it was asked, times what it was made with."""
+
+        def __init__(self, factor: int) -> None:
+            self._factor = factor
+
+        def __call__(self, part: int) -> pa.Table:
+            return pa.table({"part": [part], "value": [part * self._factor]})
+
+    return Echo
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("actors", ["1", "2"])
+def test_every_part_once(ray_session: str, tmp_path, actors: str) -> None:
+    config = tiny.config(tmp_path, cluster__actors=actors)
+    rows = [row for table in over_parts(config, [0, 3, 4, 9, 11], echo(), {"factor": 7}) for row in table.to_pylist()]
+    assert sorted(row["part"] for row in rows) == [0, 3, 4, 9, 11]
+    assert all(row["value"] == 7 * row["part"] for row in rows)
+
+
+def test_no_part_needs_no_actor(tmp_path) -> None:
+    assert list(over_parts(tiny.config(tmp_path), [], echo(), {"factor": 1})) == []

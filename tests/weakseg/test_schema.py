@@ -1,0 +1,39 @@
+"""The records: names and types that files already written rely on."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from weakseg import schema
+
+TABLES = {
+    "images": schema.IMAGES,
+    "masks": schema.MASKS,
+    "superpixels": schema.SUPERPIXELS,
+    "quarantine": schema.QUARANTINE,
+    "queries": schema.QUERIES,
+    "labels": schema.LABELS,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_survives_parquet(name: str, tmp_path) -> None:
+    table = TABLES[name].empty_table()
+    pq.write_table(table, tmp_path / "table.parquet")
+    assert pq.read_table(tmp_path / "table.parquet").schema == TABLES[name]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_no_tensor_columns(name: str) -> None:
+    for field in TABLES[name]:
+        assert not pa.types.is_nested(field.type), field
+        assert not isinstance(field.type, pa.ExtensionType), field
+
+
+def test_labels_join_queries() -> None:
+    for column in ("image_id", "round", "kind", "y", "x", "segment"):
+        assert schema.LABELS.field(column).type == schema.QUERIES.field(column).type
+
+
+def test_void_fits_a_mask() -> None:
+    assert schema.VOID == 255
