@@ -50,7 +50,11 @@ def refusal(config: Config, storage: Storage, **options: float) -> str:
         ),
         ([{"CPU": 3}] * 3, ["cluster.workers=4", "cluster.cpus_per_worker=2"], "cluster.workers: 4 with 2 CPUs each"),
         ([{"CPU": 4}], ["cluster.actors=4"], "cluster.actors: 4 with 1 CPUs each leave no CPU for the Ray Data tasks"),
-        ([{"CPU": 4}], ["cluster.gpu=true"], "cluster.gpu: 1 workers and 1 actors need a GPU each, the cluster has 0"),
+        (
+            [{"CPU": 4}],
+            ["cluster.gpu=true", "cluster.workers=1"],
+            "cluster.gpu: 1 workers and 1 actors need a GPU each, the cluster has 0",
+        ),
         ([{"CPU": 2, "GPU": 2}, {"CPU": 8}], ["cluster.gpu=true", "cluster.workers=3"], "cluster.gpu: 3 workers"),
         (
             [{"CPU": 1, "GPU": 2}, {"CPU": 8}],

@@ -15,7 +15,7 @@ def of(*overrides: str) -> dict[str, object]:
     [
         "labelling.rounds=9",
         "stop.budget=100",
-        "cluster.workers=2",
+        "cluster.workers=3",
         "cluster.actors=2",
         "tracking.experiment=other",
         "register.name=other",
@@ -35,7 +35,7 @@ def test_what_may_change_is_no_part_of_it(override: str):
         "seed=1",
         "superpixels.segments=7",
         "supervision.masks=true",
-        "model.encoder=resnet18",
+        "model.encoder=resnet34",
         "loss.point=0.5",
         "training.batch_size=8",
         "training.augmentation=null",
