@@ -68,27 +68,25 @@ def run_training(config: Config, console: Console) -> dict[str, Any]:
 def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`."""
     with _driver(config, console) as driver:
-        finished = [
-            k for k in range(config.labelling.rounds) if driver.ledger.exists(f"{driver.ledger.round(k)}/_SUCCESS")
-        ]
+        ledger = driver.ledger
+        finished = [k for k in range(config.labelling.rounds) if ledger.exists(f"{ledger.round(k)}/_SUCCESS")]
         if not finished:
-            raise WeaksegError(
-                f"run {driver.ledger.run}: no finished round to evaluate; start it with `weakseg active`"
-            )
-        result = {"run": driver.ledger.run, "round": finished[-1]}
-        for split in ("val", "test"):
-            if len(driver.ledger.pool.index(split)):
-                result[split] = evaluate.run(config, driver.ledger, finished[-1], split, console=console)
+            raise WeaksegError(f"run {ledger.run}: no finished round to evaluate; start it with `weakseg active`")
+        last = finished[-1]
+        scores = {
+            split: evaluate.run(config, ledger, last, split, console=console)
+            for split in ("val", "test")
+            if evaluate.masks(ledger, split)
+        }
         console.table(
-            f"{driver.ledger.run}, round {finished[-1]}",
+            f"{ledger.run}, round {last}",
             ["split", "images", "mIoU", "boundary F1"],
             [
-                [split, str(scores["images"]), percent(scores["miou"]), percent(scores["boundary"]["f1"])]
-                for split, scores in result.items()
-                if isinstance(scores, dict)
+                [split, str(found["images"]), percent(found["miou"]), percent(found["boundary"]["f1"])]
+                for split, found in scores.items()
             ],
         )
-        return result
+        return {"run": ledger.run, "round": last, **scores}
 
 
 @contextmanager

@@ -48,6 +48,13 @@ def test_same_command_again_does_nothing_new(finished_run: tuple[Path, dict[str,
     _check_tracking(root, rounds=2)
 
 
+def test_evaluating_again_gives_the_same(finished_run: tuple[Path, dict[str, Any]], ray_session: str) -> None:
+    root, result = finished_run
+    again = tiny.run("evaluate", root, address=ray_session)
+    assert again["round"] == 1
+    assert again["val"] == result["rounds"][1]["validation"]
+
+
 def test_other_identity_is_refused_by_field(finished_run: tuple[Path, dict[str, Any]], ray_session: str) -> None:
     root, _ = finished_run
     failed = subprocess.run(
