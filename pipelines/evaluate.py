@@ -46,16 +46,15 @@ class Evaluator:
         classes = len(self._pool.classes)
         confusion = np.zeros((classes, classes), np.int64)
         boundary = BoundaryCounts()
-        rows = [row for row in self._pool.images(part, split=self._split) if self._masks.find(row.image_id) is not None]
+        found = ((row.image, self._masks.find(row.image_id)) for row in self._pool.images(part, split=self._split))
+        pairs = [(image_HW3, target_HW) for image_HW3, target_HW in found if target_HW is not None]
         device = next(self._model.parameters()).device
-        predictions = predict(self._model, (row.image for row in rows), device=device)
-        for row, prediction_HW in zip(rows, predictions, strict=True):
-            target_HW = self._masks.find(row.image_id)
-            assert target_HW is not None
+        predictions = predict(self._model, (image_HW3 for image_HW3, _ in pairs), device=device)
+        for (_, target_HW), prediction_HW in zip(pairs, predictions, strict=True):
             confusion += confusion_matrix(prediction_HW, target_HW, classes)
             boundary += boundary_counts(prediction_HW, target_HW, radius=self._radius)
         return pa.table(
-            {"images": [len(rows)], "confusion": [confusion.ravel().tolist()], "boundary": [list(astuple(boundary))]}
+            {"images": [len(pairs)], "confusion": [confusion.ravel().tolist()], "boundary": [list(astuple(boundary))]}
         )
 
 

@@ -11,12 +11,11 @@ import pyarrow as pa
 import ray
 import ray.data
 import torch
-from safetensors.torch import load as load_weights
 
 from pipelines.config import Config
 from pipelines.ledger import Ledger
 from pipelines.resources import use_gpu
-from weakseg.models import load
+from pipelines.rounds import ready_model
 
 
 class PartWorker(Protocol):
@@ -81,5 +80,4 @@ def model_files(ledger: Ledger, round: int) -> dict[str, Any]:
 
 def load_model(files: Mapping[str, Any]) -> torch.nn.Module:
     """The model of :func:`model_files` on this process's device, ready to predict."""
-    model = load(files["spec"], load_weights(ray.get(files["weights"])))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return ready_model(files["spec"], ray.get(files["weights"]))

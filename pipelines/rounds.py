@@ -46,6 +46,10 @@ def choose_round(rounds: Sequence[Mapping[str, Any]], which: Literal["best", "la
 def round_model(ledger: Ledger, round: int) -> nn.Module:
     """The model of a round, ready to predict on this process's device."""
     folder = ledger.round(round)
-    weights = load_weights(ledger.read_bytes(f"{folder}/model.safetensors"))
-    model = load(ledger.read_json(f"{folder}/model.json"), weights)
+    return ready_model(ledger.read_json(f"{folder}/model.json"), ledger.read_bytes(f"{folder}/model.safetensors"))
+
+
+def ready_model(spec: Mapping[str, Any], weights: bytes) -> nn.Module:
+    """A stored model, ready to predict on this process's device."""
+    model = load(spec, load_weights(weights))
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
