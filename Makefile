@@ -14,7 +14,7 @@ help:  ## what there is
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[pipelines,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[pipelines,onnx,dev]'
 	touch $@
 
 demo: $(READY)  ## three rounds on generated scenes, with table, registered model and report
