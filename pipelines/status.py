@@ -45,7 +45,7 @@ def status(config: Config, console: Console) -> dict[str, Any]:
         "labels": labels.num_rows,
         "seconds": annotation_seconds(labels),
         "miou": scores[-1]["miou"] if scores else None,
-        "report": ledger.path(report) if ledger.exists(report) else None,
+        "report": ledger.address(report) if ledger.exists(report) else None,
     }
     where = step if at is None else f"round {at}: {step}"
     working = describe(owner) if owner and owner["alive"] else "nobody"
