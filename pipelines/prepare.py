@@ -15,6 +15,7 @@ import numpy as np
 from pipelines.chunks import Job, attempt_chunk
 from pipelines.config import Config
 from pipelines.console import Console
+from pipelines.data_files import open_files
 from pipelines.ledger.layout import SUCCESS, pool_key, pool_lock_key
 from pipelines.manifest import encode, finish, made_with
 from pipelines.pool import Pool
@@ -82,6 +83,7 @@ def run(
         images=data.images,
         size=data.size,
         coarse=config.supervision.coarse == "layout",
+        files=open_files(data.path),
     )
     found = census(layout, size=data.size, tile=data.tile)
     job = Job(
