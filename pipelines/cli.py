@@ -71,6 +71,12 @@ def evaluate(config: Source, overrides: Overrides = None, as_json: Json = False,
 
 
 @app.command()
+def sweep(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Run over the settings of section `sweep`, compare, and write the best as a recipe."""
+    _run("sweep", config, overrides, as_json, verbose, ("pipelines.sweep.driver", "sweep"), source=config)
+
+
+@app.command()
 def report(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
     """Write the run's report, one HTML page, from what is there."""
     _run("report", config, overrides, as_json, verbose, ("pipelines.report", "report"))
@@ -111,7 +117,13 @@ def print_config(config: "Config", console: "Console") -> dict[str, Any]:
 
 
 def _run(
-    verb: str, source: str, overrides: list[str] | None, as_json: bool, verbose: bool, target: tuple[str, str]
+    verb: str,
+    config_source: str,
+    overrides: list[str] | None,
+    as_json: bool,
+    verbose: bool,
+    target: tuple[str, str],
+    **options: Any,
 ) -> None:
     """Carry out a verb.
 
@@ -119,13 +131,13 @@ def _run(
     traceback for anything else.
     """
     try:
-        config = load(source, overrides or [], verb=verb)
+        config = load(config_source, overrides or [], verb=verb)
         from pipelines.console import Console, quiet_engines
 
         quiet_engines(verbose)  # before Ray and MLflow are imported
-        call: Callable[[Config, Console], dict[str, Any]] = getattr(import_module(target[0]), target[1])
+        call: Callable[..., dict[str, Any]] = getattr(import_module(target[0]), target[1])
         with signals.stoppable():
-            result = call(config, Console(verbose=verbose))
+            result = call(config, Console(verbose=verbose), **options)
     except signals.Stopped as stopped:
         kept = "what is finished is kept, the same command goes on from there"
         typer.echo(f"{config.run}: stopped by {stopped.signal.name}; {kept}", err=True)

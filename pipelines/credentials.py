@@ -32,6 +32,11 @@ def holds_password(address: str) -> bool:
     return _IN_ADDRESS.search(address) is not None
 
 
+def anonymous(address: str) -> str:
+    """An address without user and password."""
+    return re.sub(r"(\w://)[^\s/]*@", r"\1", address)
+
+
 def hidden(text: str) -> str:
     """A text with stars in place of passwords in addresses and of the values of MLflow's secret variables."""
     for name, value in os.environ.items():

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines import signals
 from pipelines.config import Config
-from pipelines.credentials import hidden, worker_env
+from pipelines.credentials import anonymous, hidden, worker_env
 from pipelines.storage import Storage
 from weakseg import __version__
 from weakseg.errors import ResourceError
@@ -102,9 +102,10 @@ def misplaced() -> str | None:
     places = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Resources"].get("driver")}
     if not places or own in places:
         return None
+    hosts = ", ".join(sorted(set(places.values())))
     return (
         "warning: this driver runs on a node without the resource `driver`, which may be taken away under it; "
-        f"submit it with --entrypoint-resources '{{\"driver\": 1}}' to run it on {', '.join(sorted(set(places.values())))}"
+        f"submit it with --entrypoint-resources '{{\"driver\": 1}}' to run it on {hosts}"
     )
 
 
@@ -113,6 +114,24 @@ def use_gpu(config: Config) -> bool:
     if config.cluster.gpu is not None:
         return config.cluster.gpu
     return _total("GPU") >= max(config.cluster.workers, config.cluster.actors)
+
+
+def runs_at_once(config: Config) -> int:
+    """How many runs of this plan the connected cluster can hold side by side; 0 = not even one.
+
+    A run holds the most that any of its stages does, from start to end: two that wait for each other's would both
+    stand still.
+    """
+    cluster = config.cluster
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpu_each = 1 if use_gpu(config) else 0
+    # a worker lives on one node: what is left over on several does not add up to another
+    room = sum(
+        int(min(node.get("CPU", 0.0) / cluster.cpus_per_worker, node.get("GPU", 0.0) if gpu_each else float("inf")))
+        for node in nodes
+    )
+    by_cpus = int(sum(node.get("CPU", 0.0) for node in nodes) // _needed(config))
+    return min(by_cpus, room // max(cluster.workers, cluster.actors))
 
 
 def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
@@ -195,7 +214,7 @@ def _busy_faults(config: Config, wait: float) -> list[str]:
 def _job_faults(storage: Storage) -> Iterator[str]:
     """Whether a job would keep its results where they are thrown away with it."""
     here, root = Path.cwd(), Path(storage.path)
-    if "working_dir_files" in here.parts and root.is_relative_to(here):
+    if storage.is_local and "working_dir_files" in here.parts and root.is_relative_to(here):
         yield (
             f"storage.root: {root.relative_to(here)} lies in the folder that Ray unpacked for this job and deletes "
             "after it; use s3://bucket/prefix, or the absolute path of a folder that all nodes share"
@@ -233,14 +252,14 @@ def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) 
             yield f"{named}: the folder {folder} does not exist"
     elif scheme in ("http", "https"):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout):
+            with urllib.request.urlopen(f"{anonymous(uri).rstrip('/')}/health", timeout=timeout):
                 pass
         except urllib.error.HTTPError as error:
             if error.code not in (401, 403, 404):  # it answers; what the user may do there, MLflow itself will say
                 yield f"{named}: the server answers with {error.code} {error.reason}"
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            yield f"{named}: no MLflow server answers ({hidden(str(reason))}); start it, or remove the address for a local file"
+            reason = hidden(str(getattr(error, "reason", None) or error))
+            yield f"{named}: no MLflow server answers ({reason}); start it, or remove the address for a local file"
 
 
 def _node_faults(storage: Storage, wait: float) -> Iterator[str]:

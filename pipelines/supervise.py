@@ -93,7 +93,8 @@ def seconds(config: Config, ledger: Ledger) -> dict[str, float]:
         bill["proportions"] = _measured(table, ledger.pool.index("train").image_ids, per_image.proportions)
     if config.supervision.coarse_file:
         table = ledger.read_table(COARSE)
-        bill["coarse"] = _measured(table, table["image_id"], per_image.coarse)
+        sources = {view.source for view in Drawn(ledger.pool, table).views.values()}
+        bill["coarse"] = _measured(table, pa.array(sorted(sources), pa.string()), per_image.coarse)
     if config.supervision.keypoints == "masks":
         bill["keypoints"] = _keypoints(config, ledger) * per_image.pixel
     return bill
