@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, supervise, train
+from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, signals, supervise, train
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
@@ -116,9 +116,12 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 def _driver(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Driver]:
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
+    console.run = config.run
     if trial is None:  # a sweep has done so before, for all its trials together
         resources.connect(config, verbose=console.verbose)
         resources.check(config, storage)
+        if warning := resources.misplaced():
+            console.line(warning)
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
     train.check(config, len(pool.classes))
@@ -136,8 +139,12 @@ def _driver(config: Config, console: Console, trial: Trial | None = None) -> Ite
         tracker.log_pool(parent, pool)
         try:
             yield Driver(config, ledger, tracker, parent, console, trial)
-        except BaseException as error:
-            tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception:
+            tracker.finish_all("FAILED")
+            raise
+        except BaseException:
+            # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
+            signals.at_most(1.0, lambda: tracker.finish_all("KILLED"))
             raise
         tracker.finish(parent, "FINISHED")
 

@@ -7,13 +7,16 @@ verbs, so that help and faults of the configuration come at once.
 import json
 import math
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines import signals
 from pipelines.config import load
+from pipelines.credentials import hidden
 from weakseg.errors import WeaksegError
 
 if TYPE_CHECKING:
@@ -122,19 +125,32 @@ def _run(
     target: tuple[str, str],
     **options: Any,
 ) -> None:
-    """Carry out a verb: exit 0 when done, 2 when the user's input is wrong, 1 with a traceback for anything else."""
+    """Carry out a verb.
+
+    Exit 0 when done, 2 when the user's input is wrong, 143 or 130 when stopped by SIGTERM or SIGINT, and 1 with a
+    traceback for anything else.
+    """
     try:
         config = load(config_source, overrides or [], verb=verb)
         from pipelines.console import Console, quiet_engines
 
         quiet_engines(verbose)  # before Ray and MLflow are imported
         call: Callable[..., dict[str, Any]] = getattr(import_module(target[0]), target[1])
-        result = call(config, Console(verbose=verbose), **options)
+        with signals.stoppable():
+            result = call(config, Console(verbose=verbose), **options)
+    except signals.Stopped as stopped:
+        kept = "what is finished is kept, the same command goes on from there"
+        typer.echo(f"{config.run}: stopped by {stopped.signal.name}; {kept}", err=True)
+        signals.leave(stopped.code)
     except Exception as error:
         wrong = users_fault(error)
         if wrong is None:
-            raise
-        for line in str(wrong).splitlines():
+            told = "".join(traceback.format_exception(error))
+            if hidden(told) == told:
+                raise
+            typer.echo(hidden(told), err=True)
+            raise typer.Exit(1) from None
+        for line in hidden(str(wrong)).splitlines():
             typer.echo(line, err=True)
         raise typer.Exit(2) from None
     if as_json:
