@@ -28,6 +28,16 @@ DECIDED = "registered_as"
 """The version tag that ends a registration: which alias it was given then, whatever became of the alias since."""
 
 
+def check(config: Config) -> None:
+    """Refuse at the start of a run what would stop its end.
+
+    Raises:
+        ResourceError: ONNX is asked for and a package for it is missing.
+    """
+    if config.register.onnx:
+        onnx.require()
+
+
 def run(
     config: Config,
     ledger: Ledger,

@@ -1,7 +1,7 @@
 """From a model and images of any size to masks and probabilities at the images' own size.
 
-What `weakseg predict`, `evaluate --model` and the registered model have in common: a :class:`View` says how a model sees
-an image, by how it was trained.
+What `weakseg predict`, `evaluate --model` and the registered model have in common: a :class:`View` says how a model
+sees an image, by how it was trained.
 
 - Trained on images resized to one size (`size`): the image is resized exactly as `prepare` does it, the probabilities
   are interpolated bilinearly to the image's own size, and the mask is the most probable class there.
@@ -63,7 +63,7 @@ class View:
             raise ValueError("an overlap needs windows, there are none")
         if self.overlap is not None and self.window is not None and not 0 <= self.overlap < min(self.window):
             raise ValueError(
-                f"the overlap must be from 0 to below the window's smaller side, {min(self.window)}, came {self.overlap}"
+                f"the overlap must be from 0 to below {min(self.window)}, the window's smaller side, came {self.overlap}"
             )
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, came {self.temperature}")

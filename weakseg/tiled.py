@@ -1,10 +1,10 @@
 """Images larger than a model saw in training: overlapping windows, faded into each other.
 
 A window's prediction near its own border was made without what lies beyond, so that the outer quarter of the overlap
-is dropped, as in the overlap-tile strategy of U-Net (Ronneberger et al., arXiv 1505.04597, Fig. 2); over the middle half
-of the overlap the logits of one window fade linearly into those of the next. At every pixel the weights of all windows
-sum to 1. So a constant map stays constant, and where the output depends on no pixel farther away than the dropped
-quarter, the result is that of the whole image.
+is dropped, as in the overlap-tile strategy of U-Net (Ronneberger et al., arXiv 1505.04597, Fig. 2); over the middle
+half of the overlap the logits of one window fade linearly into those of the next. At every pixel the weights of all
+windows sum to 1. So a constant map stays constant, and where the output depends on no pixel farther away than the
+dropped quarter, the result is that of the whole image.
 
 Windows begin at multiples of 32 pixels, the strides of the encoders, so that every window sees the image on the grid
 on which the whole image would be seen; the last one of a row or column reaches to the border and may be up to 31

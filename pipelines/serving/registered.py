@@ -70,7 +70,11 @@ def fetch(address: str, uri: str) -> Registered:
     name, alias = asked["name"], asked["alias"]
     with _answers(address, uri), _store(uri):
         client = MlflowClient(uri)
-        found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, asked["version"])
+        found = (
+            client.get_model_version_by_alias(name, alias)
+            if alias
+            else client.get_model_version(name, asked["version"])
+        )
         with tempfile.TemporaryDirectory() as folder:
             path = mlflow.artifacts.download_artifacts(f"models:/{name}/{found.version}", dst_path=folder)
             return _read(Path(path), name, int(found.version))
@@ -84,6 +88,9 @@ def store_of(uri: str | None) -> str:
     """
     given = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if given:
+        file = given.removeprefix("sqlite:///")
+        if file != given and not Path(file).is_file():  # MLflow would make an empty one
+            raise ResourceError(f"no tracking store: {given} is no file; name the mlflow.db of a run")
         return given
     database = Path("weakseg-data", "mlflow.db").absolute()
     if database.is_file():
