@@ -18,7 +18,7 @@ from pipelines.pool import Pool
 from pipelines.rounds import choose_round
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
-from pipelines.summary import COLUMNS, means, percent, row, sentence
+from pipelines.summary import COLUMNS, SCORE_COLUMNS, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
 from pipelines.wrong_labels import label_errors
@@ -101,14 +101,7 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
                 temperature = scores["val"]["calibration"]["temperature"] if "val" in scores else 1.0
                 given = None if split == "val" else temperature
                 scores[split] = evaluate.run(config, ledger, last, split, console=console, temperature=given)
-        console.table(
-            f"{ledger.run}, round {last}",
-            ["split", "images", "mIoU", "boundary F1"],
-            [
-                [split, str(found["images"]), percent(found["miou"]), percent(found["boundary"]["f1"])]
-                for split, found in scores.items()
-            ],
-        )
+        console.table(f"{ledger.run}, round {last}", SCORE_COLUMNS, score_rows(scores))
         return {"run": ledger.run, "round": last, **scores}
 
 
@@ -125,6 +118,7 @@ def _driver(config: Config, console: Console, trial: Trial | None = None) -> Ite
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
     train.check(config, len(pool.classes))
+    register.check(config)
     settings = identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         supervise.run(config, ledger)

@@ -239,16 +239,29 @@ def _storage_faults(storage: Storage) -> Iterator[str]:
             yield f"{name}: {folder} has {left} left, at least {least} are needed"
 
 
+def check_tracking(uri: str) -> None:
+    """Refuse a tracking store that does not answer, before MLflow tries again and again.
+
+    Raises:
+        ResourceError: In one line.
+    """
+    for fault in _uri_faults(uri, timeout=5.0):
+        raise ResourceError(fault)
+
+
 def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterator[str]:
     """Whether the tracking server answers, where there is one."""
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        if not storage.is_local:
-            # Here, because it brings MLflow.
-            from pipelines.tracking import no_database
+    if uri:
+        yield from _uri_faults(uri, timeout=timeout)
+    elif not storage.is_local:
+        # Here, because it brings MLflow.
+        from pipelines.tracking import no_database
 
-            yield f"tracking.uri: {no_database(storage)}"
-        return
+        yield f"tracking.uri: {no_database(storage)}"
+
+
+def _uri_faults(uri: str, *, timeout: float) -> Iterator[str]:
     named = f"tracking.uri: {hidden(uri)}"
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file"):
