@@ -6,11 +6,13 @@ step, and a run that is given more rounds just goes on. The driver alone writes 
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, supervise, train
+from pipelines.annotation import serve
+from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
@@ -36,6 +38,7 @@ class Driver:
     tracker: Tracker
     parent_run_id: str
     console: Console
+    desk: Desk | None = None
 
 
 def active(config: Config, console: Console) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def run_training(config: Config, console: Console) -> dict[str, Any]:
 
 def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`."""
-    with _driver(config, console) as driver:
+    with _driver(config, console, people=False) as driver:
         ledger = driver.ledger
         finished = [k for k in range(config.labelling.rounds) if ledger.exists(f"{ledger.round(k)}/_SUCCESS")]
         if not finished:
@@ -93,7 +96,7 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 
 
 @contextmanager
-def _driver(config: Config, console: Console) -> Iterator[Driver]:
+def _driver(config: Config, console: Console, *, people: bool = True) -> Iterator[Driver]:
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
     resources.connect(config, verbose=console.verbose)
@@ -113,7 +116,9 @@ def _driver(config: Config, console: Console) -> Iterator[Driver]:
         )
         tracker.log_pool(parent, pool)
         try:
-            yield Driver(config, ledger, tracker, parent, console)
+            asks = people and config.labelling.annotator == "browser"
+            with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
+                yield Driver(config, ledger, tracker, parent, console, desk)
         except BaseException as error:
             tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
@@ -144,7 +149,8 @@ def _round(driver: Driver, round: int) -> dict[str, Any]:
             step_finished("score", round)
         select.run(config, ledger, round, console=console)
         step_finished("select", round)
-        annotate.run(config, ledger, round)
+    if config.supervision.points or driver.desk is not None:
+        annotate.run(config, ledger, round, desk=driver.desk, console=console)
         step_finished("annotate", round)
     history = train.run(
         config, ledger, round, console=console, on_epochs=lambda rows: driver.tracker.log_epochs(run_id, rows)
