@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pools
 import pyarrow as pa
 import yaml
+from fastapi.testclient import TestClient
 
 from pipelines.annotation import asked, stage
 from pipelines.annotation.app import create_app
 from pipelines.annotation.desk import Desk
+from pipelines.annotation.security import Secret
 from pipelines.annotation.serve import open_desk, open_site, serving
 from pipelines.annotation.views import Site as Page
 from pipelines.config import Config, identity, load
@@ -23,7 +26,7 @@ from pipelines.masks import MaskReader
 from pipelines.pool import Pool
 from pipelines.storage import open_storage
 from weakseg import codec
-from weakseg.datasets import Classes, open_layout
+from weakseg.datasets import open_layout
 from weakseg.schema import QUERIES
 
 SIZE = (48, 64)
@@ -172,6 +175,19 @@ def serve(asked_site: Site) -> Iterator[Served]:
     desk.answers.close()
 
 
+URL = "http://127.0.0.1:8765"
+
+
+def client(made: Site, app: Any, annotator: str | None = "anna") -> httpx.Client:
+    """A browser of an annotator's, signed in, without a server; None = nobody is signed in."""
+    found = TestClient(app, base_url=URL, headers={"origin": URL})
+    if annotator is not None:
+        secret = Secret.kept(made.root / "runs" / made.config.run / "annotation.secret")
+        response = found.post("/api/session", json={"token": secret.token(annotator)})
+        assert response.status_code == 200, response.text
+    return found
+
+
 def write_data(
     folder: Path, *, images: int, classes: Sequence[str] = CLASSES, masks: bool = True
 ) -> dict[str, np.ndarray]:
@@ -220,6 +236,3 @@ def draw(pool: Pool, round: int, pixels: int, kind: str = "pixel") -> pa.Table:
 
 def _color(number: int) -> tuple[int, int, int]:
     return COLORS[number] if number < len(COLORS) else (number, 255 - number, 40)
-
-
-__all__ = ["SIZE", "Classes", "Served", "Site", "draw", "serve", "site", "write_data"]
