@@ -16,7 +16,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from weakseg.errors import DataError
+from weakseg.errors import DataError, WeaksegError
 from weakseg.supervision import answer
 
 
@@ -42,7 +42,9 @@ def run(
     if ledger.exists(key):
         return ledger.read_table(key)
     reader = MaskReader(ledger.pool)
-    if desk is not None:
+    if config.labelling.annotator == "browser":
+        if desk is None:
+            raise WeaksegError("labelling.annotator is browser: only `active` and `train` can ask people")
         masks = reader.find if reader.available("train") else None
         return stage.run(config, ledger, round, desk, masks=masks, console=console or Console())
     if not reader.available("train"):

@@ -87,9 +87,24 @@ def annotate(
     given += [] if host is None else [f"labelling.browser.host={host}"]
     given += [] if port is None else [f"labelling.browser.port={port}"]
     if export or take:
-        _run("annotate", config, given, as_json, verbose, ("pipelines.annotation.exchange", "exchange"), export, take)
+        _run(
+            "annotate",
+            config,
+            given,
+            as_json,
+            verbose,
+            ("pipelines.annotation.exchange", "exchange"),
+            export=export,
+            take=take,
+        )
     else:
         _run("annotate", config, given, as_json, verbose, ("pipelines.annotation.serve", "annotate"))
+
+
+@app.command()
+def sweep(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Run over the settings of section `sweep`, compare, and write the best as a recipe."""
+    _run("sweep", config, overrides, as_json, verbose, ("pipelines.sweep.driver", "sweep"), source=config)
 
 
 @app.command()
@@ -134,21 +149,21 @@ def print_config(config: "Config", console: "Console") -> dict[str, Any]:
 
 def _run(
     verb: str,
-    source: str,
+    config_source: str,
     overrides: list[str] | None,
     as_json: bool,
     verbose: bool,
     target: tuple[str, str],
-    *arguments: Any,
+    **options: Any,
 ) -> None:
     """Carry out a verb: exit 0 when done, 2 when the user's input is wrong, 1 with a traceback for anything else."""
     try:
-        config = load(source, overrides or [], verb=verb)
+        config = load(config_source, overrides or [], verb=verb)
         from pipelines.console import Console, quiet_engines
 
         quiet_engines(verbose)  # before Ray and MLflow are imported
         call: Callable[..., dict[str, Any]] = getattr(import_module(target[0]), target[1])
-        result = call(config, Console(verbose=verbose), *arguments)
+        result = call(config, Console(verbose=verbose), **options)
     except Exception as error:
         wrong = users_fault(error)
         if wrong is None:

@@ -86,7 +86,7 @@ def entry(given: Given, question: Question, *, classes: int, size: tuple[int, in
         Refused: bad_request, with what is wrong.
     """
     kind, (what,) = question.place[1], given.what
-    field = {"pixel": "class_", "region": "class_"}.get(kind, kind)
+    field = {"proportions": "proportions", "coarse": "polygons"}.get(kind, "class_")
     if what != field and not (what == "void" and field != "class_"):
         raise Refused("bad_request", f"Expected {field.rstrip('_')} for a question of kind {kind}.")
     class_id, value = (VOID if given.void else given.class_), None

@@ -38,6 +38,7 @@ def broken_rules(config: Config, verb: str = "active") -> Iterator[Rule]:
     yield from _training(config)
     yield from _model(config)
     yield from _labelling(config)
+    yield from _people(config, verb)
     yield from _rest(config)
 
 
@@ -241,6 +242,9 @@ def _labelling(config: Config) -> Iterator[Rule]:
             "mutual_information needs a committee; set labelling.committee, such as {passes: 20}",
         )
 
+
+def _people(config: Config, verb: str) -> Iterator[Rule]:
+    labelling = config.labelling
     browser, people = labelling.browser, labelling.annotator == "browser"
     if people and not loopback(browser.host) and not browser.annotators:
         yield (
@@ -264,6 +268,8 @@ def _labelling(config: Config) -> Iterator[Rule]:
             ("supervision.coarse", "data.tile"),
             "people draw on whole images only: set data.tile to null, or take polygons from a file",
         )
+    if people and verb == "sweep":
+        yield ("labelling.annotator",), "expected oracle: the runs of a sweep ask nobody; set it"
 
 
 def _rest(config: Config) -> Iterator[Rule]:

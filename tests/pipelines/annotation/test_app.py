@@ -146,7 +146,9 @@ def test_polygons_lie_inside_the_image(tmp_path: Path):
     ):
         assert post(browser, {"query": query, "polygons": [polygon]}).status_code == 422
     drawn = [{"class": 1, "points": inside, "holes": []}]
-    assert post(browser, {"query": query, "polygons": drawn}).json()["answers"][0]["polygons"] == drawn
+    reply = post(browser, {"query": query, "polygons": drawn})
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["answers"][0]["polygons"] == drawn
 
 
 def test_regions_come_with_their_outline(tmp_path: Path):
