@@ -5,12 +5,14 @@ step, and a run that is given more rounds just goes on. The driver alone writes 
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, supervise, train
+from pipelines.annotation import serve
+from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
@@ -28,6 +30,23 @@ from weakseg.supervision import annotation_seconds, masks_seconds
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What a run is told that is a trial of a sweep: it is tracked below the sweep and registers nothing.
+
+    Attributes:
+        tracker: The sweep's; a trial opens none of its own.
+        parent_run_id: The sweep's MLflow run.
+        on_round: Called with the metrics of every round, one that was finished before too.
+        on_epochs: Called with the metrics of all epochs of a training so far.
+    """
+
+    tracker: Tracker
+    parent_run_id: str
+    on_round: Callable[[dict[str, Any]], None] = lambda metrics: None
+    on_epochs: Callable[[list[dict[str, Any]]], None] = lambda epochs: None
+
+
+@dataclass(frozen=True)
 class Driver:
     """What every step of a run shares."""
 
@@ -36,19 +55,22 @@ class Driver:
     tracker: Tracker
     parent_run_id: str
     console: Console
+    trial: Trial | None = None
+    desk: Desk | None = None
 
 
-def active(config: Config, console: Console) -> dict[str, Any]:
+def active(config: Config, console: Console, *, trial: Trial | None = None) -> dict[str, Any]:
     """Learn in rounds from queried pixels until rounds, budget or gain are used up; then register and report.
 
     Args:
         config: The run's configuration.
         console: Where progress and the final table go.
+        trial: What a sweep says to a trial of its own.
 
     Returns:
-        The rounds' metrics, the test scores, the registered version and where the report is.
+        The rounds' metrics, the test scores, the registered version (of a trial None) and where the report is.
     """
-    with _driver(config, console) as driver:
+    with _driver(config, console, trial) as driver:
         rounds: list[dict[str, Any]] = []
         reason = None
         while reason is None:
@@ -57,18 +79,19 @@ def active(config: Config, console: Console) -> dict[str, Any]:
         return _finish(driver, rounds, reason)
 
 
-def run_training(config: Config, console: Console) -> dict[str, Any]:
+def run_training(config: Config, console: Console, *, trial: Trial | None = None) -> dict[str, Any]:
     """Train once, from the configured supervision, then register and report: the verb `train`.
 
-    With points that is round 0 of `active`; with masks alone it is the fully supervised baseline.
+    With points that is round 0 of `active`; with masks alone it is the fully supervised baseline. A `trial` is what a
+    sweep says to a trial of its own.
     """
-    with _driver(config, console) as driver:
+    with _driver(config, console, trial) as driver:
         return _finish(driver, [_round(driver, 0)], "one training was asked for")
 
 
 def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`."""
-    with _driver(config, console) as driver:
+    with _driver(config, console, people=False) as driver:
         ledger = driver.ledger
         finished = [k for k in range(config.labelling.rounds) if ledger.exists(f"{ledger.round(k)}/_SUCCESS")]
         if not finished:
@@ -93,27 +116,31 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 
 
 @contextmanager
-def _driver(config: Config, console: Console) -> Iterator[Driver]:
+def _driver(config: Config, console: Console, trial: Trial | None = None, *, people: bool = True) -> Iterator[Driver]:
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
-    resources.connect(config, verbose=console.verbose)
-    resources.check(config, storage)
+    if trial is None:  # a sweep has done so before, for all its trials together
+        resources.connect(config, verbose=console.verbose)
+        resources.check(config, storage)
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
     train.check(config, len(pool.classes))
     settings = identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         supervise.run(config, ledger)
-        tracker = open_tracker(config, storage)
+        tracker = open_tracker(config, storage) if trial is None else trial.tracker
         parent = tracker.run(
             ledger.id,
             name=ledger.run,
+            parent_run_id=None if trial is None else trial.parent_run_id,
             tags={"pool_digest": pool.digest, "config_digest": ledger.config_digest},
             params=config.model_dump(mode="json"),
         )
         tracker.log_pool(parent, pool)
         try:
-            yield Driver(config, ledger, tracker, parent, console)
+            asks = people and config.labelling.annotator == "browser"
+            with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
+                yield Driver(config, ledger, tracker, parent, console, trial, desk)
         except BaseException as error:
             tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
@@ -125,7 +152,15 @@ def step_finished(step: str, round: int) -> None:
 
 
 def _round(driver: Driver, round: int) -> dict[str, Any]:
-    """One round, from its queries to its metrics; what is finished is only read."""
+    """One round, from its queries to its metrics, told to the sweep where there is one."""
+    metrics = _finished_round(driver, round)
+    if driver.trial is not None:
+        driver.trial.on_round(metrics)
+    return metrics
+
+
+def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
+    """The metrics of a round that is carried out here; what is finished is only read."""
     config, ledger, console = driver.config, driver.ledger, driver.console
     folder = ledger.round(round)
     if ledger.exists(f"{folder}/_SUCCESS"):
@@ -144,11 +179,16 @@ def _round(driver: Driver, round: int) -> dict[str, Any]:
             step_finished("score", round)
         select.run(config, ledger, round, console=console)
         step_finished("select", round)
-        annotate.run(config, ledger, round)
+    if config.supervision.points or driver.desk is not None:
+        annotate.run(config, ledger, round, desk=driver.desk, console=console)
         step_finished("annotate", round)
-    history = train.run(
-        config, ledger, round, console=console, on_epochs=lambda rows: driver.tracker.log_epochs(run_id, rows)
-    )
+
+    def on_epochs(rows: list[dict[str, Any]]) -> None:
+        driver.tracker.log_epochs(run_id, rows)
+        if driver.trial is not None:
+            driver.trial.on_epochs(rows)
+
+    history = train.run(config, ledger, round, console=console, on_epochs=on_epochs)
     step_finished("train", round)
     metrics = _metrics(driver, round, history)
     step_finished("evaluate", round)
@@ -230,7 +270,9 @@ def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> di
     chosen = choose_round(rounds, config.register.round)
     test = _test(driver, chosen)
     step_finished("test", chosen)
-    version = register.run(config, ledger, driver.tracker, chosen, rounds, run_id=driver.parent_run_id)
+    version = None
+    if driver.trial is None:  # a registry full of trials would help nobody: the best one's recipe registers it
+        version = register.run(config, ledger, driver.tracker, chosen, rounds, run_id=driver.parent_run_id)
     step_finished("register", chosen)
     path = report.run(config, ledger, tracker=driver.tracker, run_id=driver.parent_run_id)
     step_finished("report", chosen)
@@ -240,7 +282,8 @@ def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> di
         console.line(f"quarantined images: {quarantined} (listed in the report)")
     if test:
         console.line(f"* round {chosen} on test: {means(test)}")
-    console.line(f"model: models:/{version['name']}@{version['alias']} (version {version['version']})")
+    if version:
+        console.line(f"model: models:/{version['name']}@{version['alias']} (version {version['version']})")
     console.line(f"report: {path}")
     return {"run": ledger.run, "reason": reason, "rounds": list(rounds), "test": test, "model": version, "report": path}
 

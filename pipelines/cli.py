@@ -68,6 +68,46 @@ def evaluate(config: Source, overrides: Overrides = None, as_json: Json = False,
 
 
 @app.command()
+def annotate(
+    config: Source,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen at; others can reach all but 127.0.0.1.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.")] = None,
+    export: Annotated[str | None, typer.Option(metavar="FILE", help="Write questions and answers and end.")] = None,
+    take: Annotated[
+        list[str] | None, typer.Option("--import", metavar="FILE", help="Take answers from a file and end.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the page on which people answer a run's questions; or write them to a file, or take answers from one."""
+    given = [*(overrides or [])]
+    given += [] if host is None else [f"labelling.browser.host={host}"]
+    given += [] if port is None else [f"labelling.browser.port={port}"]
+    if export or take:
+        _run(
+            "annotate",
+            config,
+            given,
+            as_json,
+            verbose,
+            ("pipelines.annotation.exchange", "exchange"),
+            export=export,
+            take=take,
+        )
+    else:
+        _run("annotate", config, given, as_json, verbose, ("pipelines.annotation.serve", "annotate"))
+
+
+@app.command()
+def sweep(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Run over the settings of section `sweep`, compare, and write the best as a recipe."""
+    _run("sweep", config, overrides, as_json, verbose, ("pipelines.sweep.driver", "sweep"), source=config)
+
+
+@app.command()
 def report(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
     """Write the run's report, one HTML page, from what is there."""
     _run("report", config, overrides, as_json, verbose, ("pipelines.report", "report"))
@@ -108,16 +148,22 @@ def print_config(config: "Config", console: "Console") -> dict[str, Any]:
 
 
 def _run(
-    verb: str, source: str, overrides: list[str] | None, as_json: bool, verbose: bool, target: tuple[str, str]
+    verb: str,
+    config_source: str,
+    overrides: list[str] | None,
+    as_json: bool,
+    verbose: bool,
+    target: tuple[str, str],
+    **options: Any,
 ) -> None:
     """Carry out a verb: exit 0 when done, 2 when the user's input is wrong, 1 with a traceback for anything else."""
     try:
-        config = load(source, overrides or [], verb=verb)
+        config = load(config_source, overrides or [], verb=verb)
         from pipelines.console import Console, quiet_engines
 
         quiet_engines(verbose)  # before Ray and MLflow are imported
-        call: Callable[[Config, Console], dict[str, Any]] = getattr(import_module(target[0]), target[1])
-        result = call(config, Console(verbose=verbose))
+        call: Callable[..., dict[str, Any]] = getattr(import_module(target[0]), target[1])
+        result = call(config, Console(verbose=verbose), **options)
     except Exception as error:
         wrong = users_fault(error)
         if wrong is None:

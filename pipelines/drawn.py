@@ -20,23 +20,25 @@ class View:
         size: Height and width of the image.
         origin: Its first row and column in the source; (0, 0) where it is all of it.
         original: Height and width of the source.
+        split: Where it belongs.
     """
 
     source: str
     size: tuple[int, int]
     origin: tuple[int, int]
     original: tuple[int, int]
+    split: str
 
 
 def views(pool: Pool) -> Iterator[tuple[str, View]]:
-    """How the training images were cut, by image_id."""
+    """How the images were cut, by image_id."""
     columns = ["image_id", "split", "height", "width", "origin_y", "origin_x", "source_height", "source_width"]
     tiled = pool.manifest["settings"]["tile"] is not None
     for row in pool.rows(columns):
-        if row["split"] == "train":
-            source = row["image_id"].rpartition("@")[0] if tiled else row["image_id"]
-            size, origin = (row["height"], row["width"]), (row["origin_y"], row["origin_x"])
-            yield row["image_id"], View(source, size, origin, (row["source_height"], row["source_width"]))
+        source = row["image_id"].rpartition("@")[0] if tiled else row["image_id"]
+        size, origin = (row["height"], row["width"]), (row["origin_y"], row["origin_x"])
+        original = row["source_height"], row["source_width"]
+        yield row["image_id"], View(source, size, origin, original, row["split"])
 
 
 class Drawn:
@@ -54,7 +56,9 @@ class Drawn:
         """Join polygons to the pool's images."""
         self._polygons = dict(zip(table["image_id"].to_pylist(), table["polygons"].to_pylist(), strict=True))
         self._tiled = pool.manifest["settings"]["tile"] is not None
-        self.views = {image_id: view for image_id, view in views(pool) if view.source in self._polygons}
+        self.views = {
+            image_id: view for image_id, view in views(pool) if view.split == "train" and view.source in self._polygons
+        }
 
     def find(self, image_id: str) -> NDArray[np.uint8] | None:
         """The map of an image, or None where its source has no polygons."""

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.holdout import held_out
 from pipelines.ledger.layout import PROPORTIONS_TABLE, SUCCESS, part_key, pool_key, superpixels_table
 from pipelines.storage import Storage
 from weakseg import codec
-from weakseg.datasets import Classes, Example
+from weakseg.datasets import Classes
 from weakseg.errors import DataError
-from weakseg.supervision import PointIndex
 
 INDEX = pa.schema(
     [
@@ -32,9 +32,6 @@ INDEX = pa.schema(
 """`index.parquet`: where every image lies, without the images."""
 
 CACHE_BYTES = 256 * 2**20
-
-Complete = Callable[[int, Example], Example]
-"""Adds to an example, by its index in the split, what else is known of its image."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,11 @@ class PoolIndex:
     def __len__(self) -> int:
         """Number of images."""
         return len(self.part)
+
+    def only(self, chosen: NDArray[np.bool_]) -> "PoolIndex":
+        """Some of the images: (N,) True for those to keep."""
+        arrays = (self.heights, self.widths, self.part, self.row)
+        return PoolIndex(self.image_ids.filter(pa.array(chosen)), *(array[chosen] for array in arrays))
 
     def parts(self) -> list[int]:
         """The parts that hold at least one of the images."""
@@ -83,6 +85,8 @@ class Pool:
         segments: Which superpixels go with it; 0 = none.
         compactness: Their compactness.
         coarse: The table of coarse labels that goes with it; None = none.
+        holdout: Share of the training images that are kept aside where no image has a mask, and the seed of the draw;
+            they are the split `holdout`. None = nothing is kept aside.
     """
 
     def __init__(
@@ -93,16 +97,17 @@ class Pool:
         segments: int = 0,
         compactness: float = 10.0,
         coarse: str | None = None,
+        holdout: tuple[float, int] | None = None,
     ) -> None:
         """Name a pool; nothing is read yet."""
         self.storage, self.digest, self.segments, self.compactness = storage, digest, segments, compactness
-        self.coarse = coarse
+        self.coarse, self.holdout = coarse, holdout
         self._manifest: dict[str, Any] | None = None
         self._indexes: dict[str | None, PoolIndex] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel without what was read."""
-        return _rebuilt, (self.storage, self.digest, self.segments, self.compactness, self.coarse)
+        return _rebuilt, (self.storage, self.digest, self.segments, self.compactness, self.coarse, self.holdout)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -143,22 +148,41 @@ class Pool:
         """Where the images of a split lie.
 
         Args:
-            split: train, val or test; None = all.
+            split: train, val or test, or holdout: training images that are kept aside; None = all.
         """
+        if split in ("train", "holdout") and split not in self._indexes:
+            self._indexes |= self._divided()
         if split not in self._indexes:
-            assert self.manifest
-            key = f"{pool_key(self.digest)}/index.parquet"
-            columns = ["image_id", "height", "width", "part", "row"]
-            tables = []
-            with self.storage.open_parquet(key) as file:
-                for batch in file.iter_batches(columns=[*columns, "split"], use_threads=False):
-                    rows = batch if split is None else batch.filter(pc.equal(batch["split"], split))
-                    tables.append(pa.Table.from_batches([rows]).select(columns))
-            table = pa.concat_tables([INDEX.empty_table().select(columns), *tables]).combine_chunks()
-            ids = table["image_id"].combine_chunks()
-            arrays = [table[name].to_numpy() for name in columns[1:]]
-            self._indexes[split] = PoolIndex(ids, *arrays)
+            self._indexes[split] = self._indexed(split)
         return self._indexes[split]
+
+    def _divided(self) -> dict[str | None, PoolIndex]:
+        """The training split, and what is kept aside of it."""
+        index = self._indexed("train")
+        held_N = np.zeros(len(index), bool)
+        if self.holdout is not None and not any(self.manifest["masks"].values()):
+            groups = self._column("train", "group")
+            held_N = held_out(index.image_ids.to_pylist(), groups, *self.holdout)
+        return {"train": index.only(~held_N), "holdout": index.only(held_N)}
+
+    def _column(self, split: str, name: str) -> list[str]:
+        with self.storage.open_parquet(f"{pool_key(self.digest)}/index.parquet") as file:
+            table = file.read(columns=[name, "split"], use_threads=False)
+        return table.filter(pc.equal(table["split"], split))[name].to_pylist()
+
+    def _indexed(self, split: str | None) -> PoolIndex:
+        assert self.manifest
+        key = f"{pool_key(self.digest)}/index.parquet"
+        columns = ["image_id", "height", "width", "part", "row"]
+        tables = []
+        with self.storage.open_parquet(key) as file:
+            for batch in file.iter_batches(columns=[*columns, "split"], use_threads=False):
+                rows = batch if split is None else batch.filter(pc.equal(batch["split"], split))
+                tables.append(pa.Table.from_batches([rows]).select(columns))
+        table = pa.concat_tables([INDEX.empty_table().select(columns), *tables]).combine_chunks()
+        ids = table["image_id"].combine_chunks()
+        arrays = [table[name].to_numpy() for name in columns[1:]]
+        return PoolIndex(ids, *arrays)
 
     def images(self, part: int, *, split: str | None = None, segments: bool = False) -> Iterator[PoolImage]:
         """The decoded images of one part, one after the other.
@@ -256,73 +280,15 @@ class PartReader:
         return values
 
 
-class PoolExamples:
-    """A split of the pool as examples for training (:class:`weakseg.datasets.Examples`).
-
-    Args:
-        pool: The pool.
-        split: Which split.
-        points: Its labels, indexed over ``pool.index(split).image_ids``; None = no points.
-        complete: Adds what else the images bring, such as masks; None = nothing. It is handed in because only some
-            stages may open masks.
-        segments: Whether the examples hold superpixels.
-        cache_bytes: Encoded images kept in memory.
-    """
-
-    def __init__(
-        self,
-        pool: Pool,
-        split: str,
-        *,
-        points: PointIndex | None = None,
-        complete: Complete | None = None,
-        segments: bool = False,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        """Join the pool's index with labels."""
-        self._index = pool.index(split)
-        if points is not None and len(points) != len(self._index):
-            raise ValueError(f"points of {len(points)} images, but {split} has {len(self._index)}")
-        self._points, self._complete = points, complete
-        self._images = PartReader(pool, "images", "image", cache_bytes=cache_bytes)
-        self._segments = (
-            PartReader(pool, pool.superpixels, "segments", cache_bytes=cache_bytes // 4) if segments else None
-        )
-        self._row_group = pool.manifest["row_group"]
-
-    @property
-    def block_sizes(self) -> Sequence[int]:
-        """How many of the split's images lie in each row group, in index order; they sum to the length."""
-        group = self._index.row // self._row_group
-        starts = np.flatnonzero(np.diff(self._index.part) | np.diff(group)) + 1
-        return np.diff(np.concatenate([[0], starts, [len(self)]])).tolist() if len(self) else []
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._index)
-
-    def __getitem__(self, index: int) -> Example:
-        """One example; IndexError past the end."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index} of {len(self)}")
-        image_id = self._index.image_ids[index].as_py()
-        part, row = int(self._index.part[index]), int(self._index.row[index])
-        if self._points is None:
-            points_N2, labels_N = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
-        else:
-            points_N2, labels_N = self._points.points(index)
-        example = Example(
-            image_id=image_id,
-            image_HW3=codec.decode_image(self._images(part, row)),
-            points_N2=points_N2,
-            labels_N=labels_N,
-            segments_HW=None if self._segments is None else codec.decode_segments(self._segments(part, row)),
-        )
-        return example if self._complete is None else self._complete(index, example)
-
-
-def _rebuilt(storage: Storage, digest: str, segments: int, compactness: float, coarse: str | None) -> Pool:
-    return Pool(storage, digest, segments=segments, compactness=compactness, coarse=coarse)
+def _rebuilt(
+    storage: Storage,
+    digest: str,
+    segments: int,
+    compactness: float,
+    coarse: str | None,
+    holdout: tuple[float, int] | None,
+) -> Pool:
+    return Pool(storage, digest, segments=segments, compactness=compactness, coarse=coarse, holdout=holdout)
 
 
 def _rebuilt_reader(pool: Pool, table: str, column: str, cache_bytes: int) -> PartReader:

@@ -78,7 +78,7 @@ def run(
     layout = open_layout(
         data.layout,
         data.path,
-        seed=config.seed,
+        seed=config.seed if data.seed is None else data.seed,
         splits=None if data.splits is None else data.splits.model_dump(),
         images=data.images,
         size=data.size,

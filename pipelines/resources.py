@@ -87,6 +87,24 @@ def use_gpu(config: Config) -> bool:
     return _total("GPU") >= max(config.cluster.workers, config.cluster.actors)
 
 
+def runs_at_once(config: Config) -> int:
+    """How many runs of this plan the connected cluster can hold side by side; 0 = not even one.
+
+    A run holds the most that any of its stages does, from start to end: two that wait for each other's would both
+    stand still.
+    """
+    cluster = config.cluster
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpu_each = 1 if use_gpu(config) else 0
+    # a worker lives on one node: what is left over on several does not add up to another
+    room = sum(
+        int(min(node.get("CPU", 0.0) / cluster.cpus_per_worker, node.get("GPU", 0.0) if gpu_each else float("inf")))
+        for node in nodes
+    )
+    by_cpus = int(sum(node.get("CPU", 0.0) for node in nodes) // _needed(config))
+    return min(by_cpus, room // max(cluster.workers, cluster.actors))
+
+
 def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
     """Refuse a plan that the connected Ray, the storage or the tracking server cannot carry out.
 

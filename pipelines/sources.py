@@ -9,14 +9,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.ledger.layout import pool_key, sources_key
 from pipelines.storage import Storage
-from weakseg.datasets import Layout, Source, member
+from weakseg.datasets import Files, Layout, Source, member
 from weakseg.errors import DataError
 
 FORMAT = 2
@@ -109,7 +108,7 @@ def _hasher(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, in
         "tile": tile,
         "classes": layout.classes.to_yaml(),
     }
-    if not hasattr(layout, "root"):
+    if not hasattr(layout, "files"):
         # Without files the settings alone (seed, number, size) say what the images are.
         fields = [field.name for field in dataclasses.fields(layout) if field.name not in ("name", "classes")]  # type: ignore[arg-type]
         settings["generated"] = {name: repr(getattr(layout, name)) for name in fields}
@@ -118,17 +117,19 @@ def _hasher(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, in
 
 def _streamed(layout: Layout, hasher: Any) -> Iterator[Source]:
     """The sources one by one, feeding the hash on the way."""
-    root = getattr(layout, "root", None)
+    files: Files | None = getattr(layout, "files", None)
     for source in layout.sources():
         row = [*dataclasses.astuple(source)]
-        if root is not None:
-            row += [_size(Path(root), member(path)[0]) for path in (source.image, source.mask) if path is not None]
+        if files is not None:
+            row += [_size(files, member(path)[0]) for path in (source.image, source.mask) if path is not None]
         hasher.update(json.dumps(row).encode() + b"\n")
         yield source
 
 
-def _size(root: Path, path: str) -> int:
+def _size(files: Files, path: str) -> int:
     try:
-        return (root / path).stat().st_size
+        return files.size(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read in {root} ({error.strerror}): restore it and start again") from error
+        raise DataError(
+            f"{path} cannot be read in {files.root} ({error.strerror}): restore it and start again"
+        ) from error

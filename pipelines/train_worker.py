@@ -12,7 +12,7 @@ import ray.train.torch
 import torch
 from safetensors.torch import load as load_weights
 
-from pipelines.pool import PoolExamples
+from pipelines.examples import PoolExamples
 from weakseg import seeding
 from weakseg.errors import WeaksegError
 from weakseg.models import build_model

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["servers.s3"]
+
 # Before anything imports ray, mlflow or torch, and inherited by every process that a test starts.
 os.environ.update(
     RAY_AUTH_MODE="disabled",  # a local ray.init would write a token into the home folder
@@ -29,8 +31,11 @@ settings.load_profile("weakseg")
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[str]:
-    """The session's one Ray (4 logical CPUs, 150 MiB of object store, no dashboard); gives its address."""
+def ray_session(s3_environment: object) -> Iterator[str]:
+    """The session's one Ray (4 logical CPUs, 150 MiB of object store, no dashboard); gives its address.
+
+    Its workers find the session's S3 server by the environment that they inherit, whether or not it is started.
+    """
     import ray
 
     context = ray.init(

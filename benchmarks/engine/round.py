@@ -83,8 +83,8 @@ def _compute(config: "Config", rounds: int) -> list[dict[str, float]]:
     import torch
     from safetensors.torch import load as load_weights
 
+    from pipelines.examples import PoolExamples
     from pipelines.ledger import Ledger
-    from pipelines.pool import PoolExamples
     from pipelines.storage import open_storage
     from pipelines.train import augmentation
     from weakseg import models, seeding, training

@@ -28,6 +28,8 @@ class Data(Section):
         tile: Cut every image into windows of [height, width] without overlap; null leaves them whole.
         splits: Shares for validation and test, for layouts that have no splits of their own; null is the layout's rule.
         images: How many scenes to generate, all splits together. For scenes only.
+        seed: Of generated scenes and of drawn splits; null is the run's. With one of its own the same images serve
+            runs of several seeds.
     """
 
     layout: Literal[
@@ -47,3 +49,4 @@ class Data(Section):
     tile: Size | None = setting(None, expected=f"null or {SIZE}")
     splits: Splits | None = setting(None, expected="null or the shares {val: 0.15, test: 0.15}")
     images: int | None = setting(None, expected="null or a whole number from 3", ge=3)
+    seed: int | None = setting(None, expected="null or a whole number from 0", ge=0, lt=2**63)

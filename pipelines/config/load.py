@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from pipelines.config.base import combine, layers, origin
 from pipelines.config.checks import broken_rules
 from pipelines.config.document import override
 from pipelines.config.root import Config
+from pipelines.config.space import faults as sweep_faults
 from weakseg.errors import ConfigError
 
 _SECTIONS = [name for name in Config.model_fields if name not in ("run", "seed")]
 Faults = dict[told.Path, str]
-_LOOKING = ("status", "report", "config")
+_LOOKING = ("status", "report", "config", "annotate")
 _PATHS = [
     ("storage", "root"),
     ("data", "path"),
@@ -28,8 +30,8 @@ _PATHS = [
 ]
 _FILES = {
     "model.weights": ("imagenet",),
-    "supervision.proportions": ("masks",),
-    "supervision.coarse": ("masks", "layout"),
+    "supervision.proportions": ("masks", "people"),
+    "supervision.coarse": ("masks", "layout", "people"),
 }
 """Fields that name a file, and what else they may say."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -41,8 +43,9 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
     Args:
         source: A recipe's name or the path of a YAML file, which may have a `base` (see :mod:`pipelines.config.base`).
         overrides: `section.field=value` each, the value in YAML.
-        verb: What it is for. `status`, `report` and `config` only look: an environment variable in a path need not be
-            set, the weights file need not exist. Only `active` asks, so the others take any number of rounds.
+        verb: What it is for. `status`, `report`, `annotate` and `config` only look: an environment variable in a path
+            need not be set, the weights file need not exist. Only `active` asks, so the others take any number of
+            rounds, and only `sweep` reads section `sweep`, all of whose points it wants to be valid.
 
     Returns:
         The configuration; `run` is the recipe's or file's name where it was not given.
@@ -65,9 +68,48 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
         content["run"] = str(run)
     config, faults = _check(content, _expand(content, strict=verb not in _LOOKING), verb)
     lines += [f"{faults[path]}{origin(path, stack, given)}" for path in sorted(faults, key=_rank)]
+    if config is not None and not lines and verb == "sweep":
+        trial = "active" if config.sweep is None else config.sweep.verb
+        plain = config.model_dump(mode="json")
+        lines = sweep_faults(config, lambda changes: _amended(plain, changes, trial)[1])
     if lines or config is None:
         raise ConfigError(lines)
     return config
+
+
+def amend(config: Config, changes: Mapping[str, Any], *, verb: str = "active") -> Config:
+    """A configuration with other values of some fields, checked as a whole.
+
+    Args:
+        config: The configuration.
+        changes: Values by dotted field.
+        verb: What it is for, as for :func:`load`.
+
+    Returns:
+        Another configuration.
+
+    Raises:
+        ConfigError: Everything that is wrong with it, one line per fault.
+    """
+    amended, lines = _amended(config.model_dump(mode="json"), changes, verb)
+    if amended is None:
+        raise ConfigError(lines)
+    return amended
+
+
+def _amended(plain: Mapping[str, Any], changes: Mapping[str, Any], verb: str) -> tuple[Config | None, list[str]]:
+    """The configuration that values by dotted field make of another, None if it has faults; and these."""
+    content = deepcopy(dict(plain))
+    for name, value in changes.items():
+        *above, field = name.split(".")
+        target = content
+        for part in above:
+            if not isinstance(target.get(part), dict):
+                target[part] = {}
+            target = target[part]
+        target[field] = value
+    config, faults = _check(content, _expand(content, strict=True), verb)
+    return config, [faults[path] for path in sorted(faults, key=_rank)]
 
 
 def _check(content: dict[str, Any], faults: Faults, verb: str) -> tuple[Config | None, Faults]:

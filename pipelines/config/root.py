@@ -14,6 +14,7 @@ from pipelines.config.stop import Stop
 from pipelines.config.storage import Storage
 from pipelines.config.superpixels import Superpixels
 from pipelines.config.supervision import Supervision
+from pipelines.config.sweep import Sweep
 from pipelines.config.tracking import Tracking
 from pipelines.config.training import Training
 
@@ -47,3 +48,4 @@ with warnings.catch_warnings():
         tracking: Tracking = setting(Tracking(), expected="a section of fields")
         register: Register = setting(Register(), expected="a section of fields")
         cluster: Cluster = setting(Cluster(), expected="a section of fields")
+        sweep: Sweep | None = setting(None, expected="null or a section of fields")

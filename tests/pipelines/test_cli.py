@@ -19,6 +19,7 @@ VERBS = {
     "train": COMMON | {"--config"},
     "active": COMMON | {"--config"},
     "evaluate": COMMON | {"--config"},
+    "sweep": COMMON | {"--config"},
     "report": COMMON | {"--config"},
     "status": COMMON | {"--config"},
     "config": COMMON | {"--config"},

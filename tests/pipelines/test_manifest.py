@@ -78,5 +78,5 @@ class Twice(Folder):
 def test_two_images_of_one_name_are_refused_by_both_files(data, tmp_path):
     layout = open_layout("folder", str(data))
     with pytest.raises(DataError, match=r"shot 0 is given twice, by images/shot 0\.png and by images/shot 9\.jpg"):
-        make_pool(Twice(layout.root, layout.classes), tmp_path / "root")
+        make_pool(Twice(layout.files, layout.classes), tmp_path / "root")
     assert not list((tmp_path / "root").glob("pools/*/_SUCCESS"))

@@ -146,7 +146,7 @@ def test_a_file_that_vanishes_is_named(data):
             yield vanishing
 
     with pytest.raises(DataError, match=r"images/gone\.png cannot be read"):
-        census(Vanishing(layout.root, layout.classes), size=None, tile=None)
+        census(Vanishing(layout.files, layout.classes), size=None, tile=None)
 
 
 def test_memory_does_not_grow_with_the_list(tmp_path):

@@ -144,9 +144,11 @@ def test_coarse_labels_are_read_from_the_pool(root: Path):
 def test_polygons_from_a_file(root: Path, tmp_path: Path):
     file = tmp_path / "rough.json"
     with opened(root, "some") as (_, ledger):
-        name, image_id = ledger.pool.classes.names[1], ids(ledger)[1]
+        name, image_id, held_out = ledger.pool.classes.names[1], ids(ledger)[1], ids(ledger, "val")[0]
     polygon = f'{{"class": "{name}", "points": [[0, 0], [32, 0], [32, 48], [0, 48]]}}'
-    file.write_text(f'{{"images": [{{"image_id": "{image_id}", "seconds": 12.5, "polygons": [{polygon}]}}]}}')
+    # people may have drawn on any image; training reads its own
+    entries = [f'{{"image_id": "{i}", "seconds": 12.5, "polygons": [{polygon}]}}' for i in (image_id, held_out)]
+    file.write_text(f'{{"images": [{", ".join(entries)}]}}')
     with opened(root, "drawn", f"supervision.coarse={file}", "labelling.seconds.coarse=60") as (config, ledger):
         supervise.run(config, ledger)
         bring = supervise.bring(config, ledger, None)

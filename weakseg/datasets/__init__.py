@@ -1,4 +1,4 @@
-"""Data sets: one file per layout on disk, and a generator of scenes that needs no disk."""
+"""Data sets: one file per layout of files, and a generator of scenes that needs no disk."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from weakseg.datasets.cityscapes import Cityscapes, open_cityscapes
 from weakseg.datasets.classes import Classes
 from weakseg.datasets.epfl_em import EpflEm, open_epfl_em
 from weakseg.datasets.examples import Example, Examples, InMemory, from_records
+from weakseg.datasets.files import Files, LocalFiles
 from weakseg.datasets.folder import Folder, open_folder
 from weakseg.datasets.layout import IMAGE_SUFFIXES, CoarseLayout, Layout, Source, has_coarse, member
 from weakseg.datasets.pannuke import PanNuke, open_pannuke
@@ -36,9 +37,11 @@ __all__ = [
     "EpflEm",
     "Example",
     "Examples",
+    "Files",
     "Folder",
     "InMemory",
     "Layout",
+    "LocalFiles",
     "PanNuke",
     "Record",
     "Scenes",
@@ -92,6 +95,7 @@ def open_layout(
     images: int | None = None,
     size: tuple[int, int] | None = None,
     coarse: bool = False,
+    files: Files | None = None,
 ) -> Layout:
     """Open a data set and check everything that file names alone can tell.
 
@@ -104,6 +108,7 @@ def open_layout(
         images: How many scenes.
         size: (height, width) of the scenes; other layouts give their images as they are (see :func:`records`).
         coarse: Whether the data set's own coarse annotations will be needed (see :class:`Coarse`).
+        files: The data set's files, where it lies in no folder; `path` is then only for messages.
 
     Returns:
         The layout.
@@ -130,19 +135,19 @@ def open_layout(
         )
     if images is not None:
         raise DataError(f"data.images is for layout scenes, {name} takes all images of its folder: remove it")
-    layout = _on_disk(name, _data_folder(name, path), seed=seed, splits=splits, coarse=coarse)
+    layout = _on_files(name, files or _data_folder(name, path), seed=seed, splits=splits, coarse=coarse)
     if next(layout.sources(), None) is None:
         raise DataError(f"{path} holds no images for layout {name} (files with {', '.join(sorted(IMAGE_SUFFIXES))})")
     return layout
 
 
-def _on_disk(name: str, root: Path, *, seed: int, splits: Mapping[str, float] | None, coarse: bool) -> Layout:
+def _on_files(name: str, files: Files, *, seed: int, splits: Mapping[str, float] | None, coarse: bool) -> Layout:
     if name == "folder":
-        return open_folder(root, seed=seed, splits=splits)
+        return open_folder(files, seed=seed, splits=splits)
     if name in _OWN_SPLITS:
         if splits is not None:
             raise DataError(f"data.splits: {name} has its own splits ({_OWN_SPLITS[name]}): remove it")
-        return open_camvid(root) if name == "camvid" else open_pannuke(root)
+        return open_camvid(files) if name == "camvid" else open_pannuke(files)
     share: dict[str, Any] = {}  # the layout's own where nobody says otherwise
     if splits is not None:
         check_fractions(splits)
@@ -151,18 +156,18 @@ def _on_disk(name: str, root: Path, *, seed: int, splits: Mapping[str, float] | 
         share = {"val": splits.get("val", 0.0)}
     match name:
         case "aerial_dubai":
-            return open_aerial_dubai(root, seed=seed, **share)
+            return open_aerial_dubai(files, seed=seed, **share)
         case "cityscapes":
-            return open_cityscapes(root, seed=seed, coarse=coarse, **share)
+            return open_cityscapes(files, seed=seed, coarse=coarse, **share)
         case "epfl_em":
-            return open_epfl_em(root, **share)
+            return open_epfl_em(files, **share)
         case "suim":
-            return open_suim(root, seed=seed, **share)
+            return open_suim(files, seed=seed, **share)
         case _:
-            return open_voc(root, seed=seed, augmented=name == "voc_aug", **share)
+            return open_voc(files, seed=seed, augmented=name == "voc_aug", **share)
 
 
-def _data_folder(name: str, path: str | None) -> Path:
+def _data_folder(name: str, path: str | None) -> LocalFiles:
     if not path:
         raise DataError(f"layout {name} needs data.path, the folder of the data set")
     resolved = Path(os.path.expandvars(path)).expanduser()
@@ -171,4 +176,4 @@ def _data_folder(name: str, path: str | None) -> Path:
         hint = f"environment variable {unset[0]} is not set" if unset else "set data.path to the folder of the data set"
         what = "is not a folder" if resolved.exists() else "no such data folder"
         raise DataError(f"{what}: {path} (looked for {resolved.absolute()}): {hint}")
-    return resolved.absolute()
+    return LocalFiles(str(resolved.absolute()))

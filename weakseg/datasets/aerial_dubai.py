@@ -10,13 +10,13 @@ would leak. Validation takes whole images of the other tiles, from every tile it
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Files
 from weakseg.datasets.layout import MASK_SUFFIXES, Source, images_under, read_files, stem
 from weakseg.datasets.splits import assign_splits
 from weakseg.errors import DataError
@@ -35,66 +35,72 @@ class AerialDubai:
     """The layout; use :func:`open_aerial_dubai`, which checks the folder.
 
     Args:
-        root: The folder that holds `Tile 1` and so on.
+        files: Of the folder that holds `Tile 1` and so on.
         seed: Which images of a tile are val.
         val: Share of the images of each tile that is not test.
     """
 
-    root: str
+    files: Files
     seed: int = 0
     val: float = 0.2
     name: str = "aerial_dubai"
     classes: Classes = CLASSES
 
+    @property
+    def root(self) -> str:
+        """Where its files lie, for messages."""
+        return self.files.root
+
     def sources(self) -> Iterator[Source]:
         """All images by tile and part. The image is the group: its patches stay together."""
-        root = Path(self.root)
-        for number, tile in _tiles(root):
-            images = list(images_under(root, f"{tile}/images"))  # nine
+        for number, tile in _tiles(self.files):
+            images = list(images_under(self.files, f"{tile}/images"))  # nine
             ids = [f"{tile}/{stem(image).rpartition('/')[2]}" for image in images]
             test = number in TEST_TILES
             divided = not test and self.val > 0 and len(ids) > 1
             splits = assign_splits(ids, {"val": self.val}, seed=self.seed) if divided else None
             for image_id, image in zip(ids, images, strict=True):
                 split = "test" if test else splits[image_id] if splits else "train"
-                yield Source(image_id, split, image_id, image, _mask(root, tile, image))
+                yield Source(image_id, split, image_id, image, _mask(self.files, tile, image))
 
     def read(self, source: Source) -> tuple[bytes, bytes | None]:
         """The encoded image and its mask."""
-        return read_files(self.root, source)
+        return read_files(self.files, source)
 
     def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
         """Class indices, uint8 (H, W), by colour; black becomes 255."""
         return codec.decode_color_mask(data, classes=self.classes)
 
 
-def open_aerial_dubai(root: Path, *, seed: int = 0, val: float = 0.2) -> AerialDubai:
+def open_aerial_dubai(files: Files, *, seed: int = 0, val: float = 0.2) -> AerialDubai:
     """Check that there are tiles and that every image has a mask.
 
     Raises:
         DataError: No `Tile N` folder, one that does not hold images/ and masks/, or an image without mask.
     """
-    tiles = _tiles(root)
+    tiles = _tiles(files)
     if not tiles:
-        raise DataError(f'{root} is not Aerial Dubai: no folder "Tile 1" (expected Tile N/images/ and Tile N/masks/)')
+        raise DataError(
+            f'{files.root} is not Aerial Dubai: no folder "Tile 1" (expected Tile N/images/ and Tile N/masks/)'
+        )
     for _, tile in tiles:
         for kind in ("images", "masks"):
-            if not (root / tile / kind).is_dir():
-                raise DataError(f"{root} is not Aerial Dubai: {tile}/{kind}/ is missing")
-    layout = AerialDubai(str(root), seed, val)
+            if not files.is_folder(f"{tile}/{kind}"):
+                raise DataError(f"{files.root} is not Aerial Dubai: {tile}/{kind}/ is missing")
+    layout = AerialDubai(files, seed, val)
     for _ in layout.sources():  # names missing masks now, not in the middle of the work
         pass
     return layout
 
 
-def _tiles(root: Path) -> list[tuple[int, str]]:
-    matches = (re.fullmatch(r"Tile (\d+)", entry.name) for entry in root.iterdir() if entry.is_dir())
+def _tiles(files: Files) -> list[tuple[int, str]]:
+    matches = (re.fullmatch(r"Tile (\d+)", entry.name) for entry in files.entries("") if entry.is_dir())
     return sorted((int(match[1]), match[0]) for match in matches if match)
 
 
-def _mask(root: Path, tile: str, image: str) -> str:
+def _mask(files: Files, tile: str, image: str) -> str:
     name = stem(image).rpartition("/")[2]
     for suffix in MASK_SUFFIXES:
-        if (root / tile / "masks" / f"{name}{suffix}").is_file():
+        if files.is_file(f"{tile}/masks/{name}{suffix}"):
             return f"{tile}/masks/{name}{suffix}"
-    raise DataError(f"{image} has no mask: expected {tile}/masks/{name}.png in {root}")
+    raise DataError(f"{image} has no mask: expected {tile}/masks/{name}.png in {files.root}")

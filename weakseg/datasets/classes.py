@@ -1,13 +1,14 @@
 """The classes of a data set: names, colours, keyboard keys, and `classes.yaml` where they live."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
 
+from weakseg.datasets.files import Files
 from weakseg.errors import DataError
 from weakseg.schema import VOID
 
@@ -59,19 +60,14 @@ class Classes:
         Raises:
             DataError: No such file, not YAML, or faulty classes; the text says which and what to write.
         """
-        where = source.name if isinstance(source, Path) else "classes"
-        try:
-            text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
-            content = yaml.safe_load(text)
-        except FileNotFoundError as error:
-            raise DataError(f"no {where} (looked for {source}): write one, such as {_EXAMPLE}") from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"{where} cannot be read as YAML ({reason}): write it as {_EXAMPLE}") from error
-        try:
-            return _parse(content)
-        except DataError as error:
-            raise DataError(f"{where}: {str(error).removeprefix('classes: ')}; write it as {_EXAMPLE}") from error
+        if isinstance(source, Path):
+            return _read(lambda: source.read_text(encoding="utf-8"), source.name, str(source))
+        return _read(lambda: source, "classes", "classes")
+
+    @classmethod
+    def from_files(cls, files: Files, path: str) -> "Classes":
+        """Read `classes.yaml` of a data set, wherever it lies; otherwise as :meth:`from_yaml`."""
+        return _read(lambda: files.read(path).decode(), path.rpartition("/")[2], f"{files.root}/{path}")
 
     def to_yaml(self) -> str:
         """The text that :meth:`from_yaml` reads back to equal classes."""
@@ -88,6 +84,20 @@ class Classes:
 def hexadecimal(color: Sequence[int]) -> str:
     """An RGB colour as #RRGGBB."""
     return "#" + bytes(color).hex().upper()
+
+
+def _read(read: Callable[[], str], name: str, where: str) -> Classes:
+    try:
+        content = yaml.safe_load(read())
+    except FileNotFoundError as error:
+        raise DataError(f"no {name} (looked for {where}): write one, such as {_EXAMPLE}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name} cannot be read as YAML ({reason}): write it as {_EXAMPLE}") from error
+    try:
+        return _parse(content)
+    except DataError as error:
+        raise DataError(f"{name}: {str(error).removeprefix('classes: ')}; write it as {_EXAMPLE}") from error
 
 
 def _parse(content: Any) -> Classes:

@@ -10,12 +10,12 @@ training stack, and a block is the group: only where the two blocks meet do slic
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Files
 from weakseg.datasets.layout import Source, member
 from weakseg.errors import DataError, ImageError
 from weakseg.image_file import opened, png
@@ -30,19 +30,24 @@ class EpflEm:
     """The layout; use :func:`open_epfl_em`, which checks the folder.
 
     Args:
-        root: The folder that holds the four stacks.
+        files: Of the folder that holds the four stacks.
         val: Share of the training stack's slices, its last ones.
     """
 
-    root: str
+    files: Files
     val: float = 0.2
     name: str = "epfl_em"
     classes: Classes = CLASSES
 
+    @property
+    def root(self) -> str:
+        """Where its files lie, for messages."""
+        return self.files.root
+
     def sources(self) -> Iterator[Source]:
         """All slices in their order: the training stack, then the testing stack."""
         for stack in _STACKS:
-            count = _slices(Path(self.root), f"{stack}.tif")
+            count = _slices(self.files, f"{stack}.tif")
             border = count - self._held(count) if stack == "training" else 0
             for index in range(count):
                 split = "test" if stack == "testing" else "train" if index < border else "val"
@@ -66,7 +71,7 @@ class EpflEm:
             ImageError: The page is damaged.
         """
         assert source.mask is not None
-        return _page(self.root, source.image), _page(self.root, source.mask)
+        return _page(self.files, source.image), _page(self.files, source.mask)
 
     def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
         """Class indices, uint8 (H, W), from 0 and 255; there is no void."""
@@ -82,49 +87,53 @@ class EpflEm:
         return np.where(grey_HW == 255, np.uint8(1), np.uint8(0))
 
 
-def open_epfl_em(root: Path, *, val: float = 0.2) -> EpflEm:
+def open_epfl_em(files: Files, *, val: float = 0.2) -> EpflEm:
     """Check that the stacks are there and that every slice has a mask.
 
     Args:
-        root: The folder that holds the four stacks.
+        files: Of the folder that holds the four stacks.
         val: Share of the training stack's slices, its last ones.
 
     Raises:
         DataError: A stack is missing or cannot be read, or has another number of slices than its ground truth.
     """
-    files = [f"{stack}{kind}.tif" for stack in _STACKS for kind in ("", "_groundtruth")]
-    missing = [file for file in files if not (root / file).is_file()]
+    stacks = [f"{stack}{kind}.tif" for stack in _STACKS for kind in ("", "_groundtruth")]
+    missing = [file for file in stacks if not files.is_file(file)]
     if missing:
-        raise DataError(f"{root} is not EPFL EM: no {', '.join(missing)}; expected {', '.join(files)}")
+        raise DataError(f"{files.root} is not EPFL EM: no {', '.join(missing)}; expected {', '.join(stacks)}")
     for stack in _STACKS:
         image, mask = f"{stack}.tif", f"{stack}_groundtruth.tif"
-        slices, masks = _slices(root, image), _slices(root, mask)
+        slices, masks = _slices(files, image), _slices(files, mask)
         if slices != masks:
             raise DataError(
                 f"{image} has {slices} slices but {mask} has {masks} (165 each in the release): "
-                f"restore the shorter one in {root}"
+                f"restore the shorter one in {files.root}"
             )
-    return EpflEm(str(root), val)
+    return EpflEm(files, val)
 
 
-def _slices(root: Path, file: str) -> int:
+def _slices(files: Files, file: str) -> int:
     """How many pages a stack has; only their headers are read."""
     try:
-        with (root / file).open("rb") as stream, opened(stream) as image:
+        with files.open(file) as stream, opened(stream) as image:
             return int(getattr(image, "n_frames", 1))
     except OSError as error:
-        raise DataError(f"{file} cannot be read in {root} ({error.strerror}): restore it and try again") from error
+        raise DataError(
+            f"{file} cannot be read in {files.root} ({error.strerror}): restore it and try again"
+        ) from error
     except ImageError as error:
-        raise DataError(f"{file} in {root} cannot be read as a TIFF stack ({error}): restore it") from error
+        raise DataError(f"{file} in {files.root} cannot be read as a TIFF stack ({error}): restore it") from error
 
 
-def _page(root: str, path: str) -> bytes:
+def _page(files: Files, path: str) -> bytes:
     file, index = member(path)
     try:
-        with Path(root, file).open("rb") as stream, opened(stream) as image:
+        with files.open(file) as stream, opened(stream) as image:
             image.seek(index or 0)
             return png(np.array(image))
     except OSError as error:
-        raise DataError(f"{file} cannot be read in {root} ({error.strerror}): restore it and try again") from error
+        raise DataError(
+            f"{file} cannot be read in {files.root} ({error.strerror}): restore it and try again"
+        ) from error
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error

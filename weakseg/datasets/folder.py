@@ -12,17 +12,16 @@ the images. Fractions never cut through a group: a top-level sub-folder of `imag
 scene), an image directly in `images/` is its own.
 """
 
-import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Files, text_lines
 from weakseg.datasets.layout import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
@@ -45,28 +44,33 @@ class Folder:
     """The layout; use :func:`open_folder`, which checks the folder.
 
     Args:
-        root: The folder that holds images/.
+        files: Of the folder that holds images/.
         classes: What `classes.yaml` says.
         seed: Of the division by fractions.
         fractions: (split, share) for val and test, where neither split files nor split folders say.
     """
 
-    root: str
+    files: Files
     classes: Classes
     seed: int = 0
     fractions: tuple[tuple[str, float], ...] = tuple(DEFAULT_FRACTIONS.items())
     name: str = "folder"
+
+    @property
+    def root(self) -> str:
+        """Where its files lie, for messages."""
+        return self.files.root
 
     def sources(self) -> Iterator[Source]:
         """All images, folder by folder, each by name."""
         split_of = self._splits()
         directory: str | None = None
         masks: _Names | None = None
-        for image in images_under(Path(self.root), "images", recursive=True):
+        for image in images_under(self.files, "images", recursive=True):
             image_id = stem(image).removeprefix("images/")
             parent = image_id.rpartition("/")[0]
             if parent != directory:
-                directory, masks = parent, _mask_names(Path(self.root), parent)
+                directory, masks = parent, _mask_names(self.files, parent)
             split, group = split_of(image_id)
             if split is not None:
                 ending = masks.suffix(image_id) if masks else None
@@ -74,7 +78,7 @@ class Folder:
 
     def read(self, source: Source) -> tuple[bytes, bytes | None]:
         """The encoded image and, where there is one, its mask."""
-        return read_files(self.root, source)
+        return read_files(self.files, source)
 
     def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
         """Class indices, uint8 (H, W), from indices, palette or colours (see :func:`weakseg.codec.decode_mask`)."""
@@ -82,24 +86,24 @@ class Folder:
 
     def _splits(self) -> Callable[[str], tuple[str | None, str]]:
         """A function from image_id to split (None = left out) and group."""
-        root = Path(self.root)
-        files = _split_files(root)
-        if files:
-            named = _from_files(root)
-            otherwise = None if "train.txt" in files else "train"
+        listed = _split_files(self.files)
+        if listed:
+            named = _from_files(self.files)
+            otherwise = None if "train.txt" in listed else "train"
             return lambda image_id: (named.get(image_id) or otherwise, image_id)
-        if _has_split_folders(root):
+        if _has_split_folders(self.files):
             return lambda image_id: (image_id.split("/", 1)[0], image_id)
-        groups = (_group(stem(image).removeprefix("images/")) for image in images_under(root, "images", recursive=True))
+        images = images_under(self.files, "images", recursive=True)
+        groups = (_group(stem(image).removeprefix("images/")) for image in images)
         drawn = assign_splits(groups, dict(self.fractions), seed=self.seed)
         return lambda image_id: (drawn[_group(image_id)], _group(image_id))
 
 
-def open_folder(root: Path, *, seed: int = 0, splits: Mapping[str, float] | None = None) -> Folder:
+def open_folder(files: Files, *, seed: int = 0, splits: Mapping[str, float] | None = None) -> Folder:
     """Read `classes.yaml` and check everything that file names alone can tell.
 
     Args:
-        root: The folder that holds images/.
+        files: Of the folder that holds images/.
         seed: Of the division by fractions.
         splits: Shares of val and test, 0.15 each if None.
 
@@ -110,28 +114,34 @@ def open_folder(root: Path, *, seed: int = 0, splits: Mapping[str, float] | None
         DataError: images/ or classes.yaml is missing or faulty, two images of one name, a split file that names
             an unknown image or one of another split, fractions beside given splits, masks that fit no image.
     """
-    if not (root / "images").is_dir():
-        raise DataError(f"{root} has no folder images/: put the images there (and masks of the same names into masks/)")
-    if next(images_under(root, "images", recursive=True), None) is None:
-        raise DataError(f"{root / 'images'} holds no images (files with {', '.join(sorted(IMAGE_SUFFIXES))})")
-    files = _split_files(root)
-    if splits is not None and (files or _has_split_folders(root)):
-        given = ", ".join(files) if files else "images/train/, images/val/ or images/test/"
-        raise DataError(f"data.splits asks for fractions, but {root} already has {given}: remove one or the other")
-    twice = claimed_twice(lambda: _named(root))
+    if not files.is_folder("images"):
+        raise DataError(
+            f"{files.root} has no folder images/: put the images there (and masks of the same names into masks/)"
+        )
+    if next(images_under(files, "images", recursive=True), None) is None:
+        raise DataError(f"{files.root}/images holds no images (files with {', '.join(sorted(IMAGE_SUFFIXES))})")
+    listed = _split_files(files)
+    if splits is not None and (listed or _has_split_folders(files)):
+        given = ", ".join(listed) if listed else "images/train/, images/val/ or images/test/"
+        raise DataError(
+            f"data.splits asks for fractions, but {files.root} already has {given}: remove one or the other"
+        )
+    twice = claimed_twice(lambda: _named(files))
     if twice:
-        raise DataError(f"{root}: {twice[0]} is named in {twice[1]} and again in {twice[2]}: keep one")
+        raise DataError(f"{files.root}: {twice[0]} is named in {twice[1]} and again in {twice[2]}: keep one")
     fractions = DEFAULT_FRACTIONS if splits is None else splits
-    layout = Folder(str(root), Classes.from_yaml(root / "classes.yaml"), seed, tuple(fractions.items()))
-    unknown = _unknown_name(root) if files else None
+    layout = Folder(files, Classes.from_files(files, "classes.yaml"), seed, tuple(fractions.items()))
+    unknown = _unknown_name(files) if listed else None
     if unknown:
-        raise DataError(f"{root / unknown[1]} names {unknown[0]}, but there is no such image in {root / 'images'}")
+        raise DataError(
+            f"{files.root}/{unknown[1]} names {unknown[0]}, but there is no such image in {files.root}/images"
+        )
     count = masks = 0
     for source in layout.sources():
         count, masks = count + 1, masks + (source.mask is not None)
-    if count and not masks and any((root / "masks").rglob("*.*")):
+    if count and not masks and _has_files(files, "masks"):
         raise DataError(
-            f"{root / 'masks'} has files, but none has the name of an image: "
+            f"{files.root}/masks has files, but none has the name of an image: "
             "the mask of images/a.jpg is masks/a.png, that of images/b/c.jpg is masks/b/c.png"
         )
     return layout
@@ -153,57 +163,67 @@ class _Names:
         return self.suffixes[found[0]] if found else None
 
 
-def _mask_names(root: Path, directory: str) -> _Names | None:
-    folder = root / "masks" / directory
-    if not folder.is_dir():
+def _mask_names(files: Files, directory: str) -> _Names | None:
+    folder = f"masks/{directory}" if directory else "masks"
+    if not files.is_folder(folder):
         return None
     packed, suffixes = array("Q"), dict[str, int]()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if suffix(entry.name) in MASK_SUFFIXES and not entry.name.startswith("."):
-                name = stem(entry.name)
-                number = suffixes.setdefault(entry.name[len(name) :], len(suffixes))
-                packed.append(code(f"{directory}/{name}" if directory else name) & ~63 | number)
+    for entry in files.entries(folder):
+        if suffix(entry.name) in MASK_SUFFIXES and not entry.name.startswith("."):
+            name = stem(entry.name)
+            number = suffixes.setdefault(entry.name[len(name) :], len(suffixes))
+            packed.append(code(f"{directory}/{name}" if directory else name) & ~63 | number)
     names = np.asarray(packed, np.uint64)
     names.sort()
     return _Names(names, tuple(suffixes))
 
 
-def _from_files(root: Path) -> Assignment:
-    named = codes(name for name, _ in _named(root))
-    splits = np.array(array("B", (SPLITS.index(stem(file)) for _, file in _named(root))), np.uint8)
+def _from_files(files: Files) -> Assignment:
+    named = codes(name for name, _ in _named(files))
+    splits = np.array(array("B", (SPLITS.index(stem(file)) for _, file in _named(files))), np.uint8)
     order = np.argsort(named)
     return Assignment(named[order], splits[order])
 
 
-def _unknown_name(root: Path) -> tuple[str, str] | None:
+def _unknown_name(files: Files) -> tuple[str, str] | None:
     """The first name in a split file that no image has, and the file."""
-    images = images_under(root, "images", recursive=True)
+    images = images_under(files, "images", recursive=True)
     known = codes(stem(image).removeprefix("images/") for image in images)
     known.sort()
-    return next(((name, file) for name, file in _named(root) if position(known, code(name)) is None), None)
+    return next(((name, file) for name, file in _named(files) if position(known, code(name)) is None), None)
 
 
-def _split_files(root: Path) -> list[str]:
-    return [f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()]
+def _split_files(files: Files) -> list[str]:
+    return [f"{split}.txt" for split in SPLITS if files.is_file(f"{split}.txt")]
 
 
-def _named(root: Path) -> Iterator[tuple[str, str]]:
+def _named(files: Files) -> Iterator[tuple[str, str]]:
     """(image_id, split file) of every line; comments (#) and empty lines do not count."""
-    for file in _split_files(root):
+    for file in _split_files(files):
         try:
-            with (root / file).open(encoding="utf-8-sig") as lines:
-                for line in lines:
-                    name = line.strip().replace("\\", "/").removeprefix("./").removeprefix("images/")
-                    if name and not name.startswith("#"):
-                        yield stem(name) if suffix(name) in IMAGE_SUFFIXES else name, file
+            for line in text_lines(files, file):
+                name = line.strip().replace("\\", "/").removeprefix("./").removeprefix("images/")
+                if name and not name.startswith("#"):
+                    yield stem(name) if suffix(name) in IMAGE_SUFFIXES else name, file
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{root / file} cannot be read as text ({error}): write one image name per line") from error
+            raise DataError(
+                f"{files.root}/{file} cannot be read as text ({error}): write one image name per line"
+            ) from error
 
 
-def _has_split_folders(root: Path) -> bool:
-    with os.scandir(root / "images") as entries:
-        return all(entry.name.startswith(".") or (entry.name in SPLITS and entry.is_dir()) for entry in entries)
+def _has_split_folders(files: Files) -> bool:
+    entries = files.entries("images")
+    return all(entry.name.startswith(".") or (entry.name in SPLITS and entry.is_dir()) for entry in entries)
+
+
+def _has_files(files: Files, folder: str) -> bool:
+    """Whether anything with an extension lies somewhere in a folder."""
+    if not files.is_folder(folder):
+        return False
+    return any(
+        "." in entry.name or (entry.is_dir() and _has_files(files, f"{folder}/{entry.name}"))
+        for entry in files.entries(folder)
+    )
 
 
 def _group(image_id: str) -> str:

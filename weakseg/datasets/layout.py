@@ -1,21 +1,20 @@
-"""What a data set on disk offers, and the listing that every layout on files shares.
+"""What a data set of files offers, and the listing that every layout on files shares.
 
 Nothing here holds more than one directory's names, so that a million images need no more than about 100
-bytes each.
+bytes each; where files come in order, not even these.
 """
 
 import hashlib
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Entry, Files
 from weakseg.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .tif .tiff .webp .bmp .gif .jp2 .ppm .pgm .heic .heif .avif".split())
@@ -87,51 +86,53 @@ def member(path: str) -> tuple[str, int | None]:
     return (file, int(index)) if file and index.isdecimal() else (path, None)
 
 
-def read_files(root: str, source: Source) -> tuple[bytes, bytes | None]:
+def read_files(files: Files, source: Source) -> tuple[bytes, bytes | None]:
     """The bytes of a source's files.
 
     Raises:
         DataError: A file cannot be read: what stands on disk changed or is forbidden, which is no fault of the image.
     """
-    return read_file(root, source.image), None if source.mask is None else read_file(root, source.mask)
+    return read_file(files, source.image), None if source.mask is None else read_file(files, source.mask)
 
 
-def read_file(root: str, relative: str) -> bytes:
+def read_file(files: Files, path: str) -> bytes:
     """The bytes of one file.
 
     Raises:
         DataError: It cannot be read.
     """
     try:
-        return Path(root, relative).read_bytes()
+        return files.read(path)
     except OSError as error:
-        raise DataError(f"{relative} cannot be read in {root} ({error.strerror}): restore it and try again") from error
+        raise DataError(
+            f"{path} cannot be read in {files.root} ({error.strerror}): restore it and try again"
+        ) from error
 
 
-def images_under(root: Path, folder: str, *, recursive: bool = False) -> Iterator[str]:
+def images_under(files: Files, folder: str, *, recursive: bool = False) -> Iterator[str]:
     """Relative paths of the images in a folder: sorted, its own before those of its sub-folders.
 
     Hidden files and files without an image's extension are passed over.
 
     Args:
-        root: The data folder.
-        folder: Where to look, relative to `root`, in posix form.
+        files: The data set.
+        folder: Where to look, relative to the data folder, in posix form.
         recursive: Whether to go into sub-folders.
 
     Yields:
-        Paths relative to `root` in posix form.
+        Paths relative to the data folder in posix form.
 
     Raises:
         DataError: No such folder, a name that is not UTF-8, or two images of one name (a.jpg and a.png).
     """
-    images, folders = _listing(root / folder)
+    images, folders = _listing(files, folder)
     _check_unique(folder, images)
-    for name in images:
-        yield f"{folder}/{name.decode()}"
+    for name in images():
+        yield f"{folder}/{name}"
     del images
     if recursive:
-        for name in folders:
-            yield from images_under(root, f"{folder}/{name.decode()}", recursive=True)
+        for found in folders:
+            yield from images_under(files, f"{folder}/{found.decode()}", recursive=True)
 
 
 def stem(path: str) -> str:
@@ -182,33 +183,40 @@ def claimed_twice(claims: Callable[[], Iterable[tuple[str, str]]]) -> tuple[str,
     return None
 
 
-def _listing(folder: Path) -> tuple[list[bytes], list[bytes]]:
-    """Sorted names of images and of sub-folders, as bytes: a third smaller than str."""
-    images: list[bytes] = []
+def _listing(files: Files, folder: str) -> tuple[Callable[[], Iterator[str]], list[bytes]]:
+    """The names of images, sorted each time they are asked for, and of sub-folders."""
+    images: list[bytes] = []  # as bytes, a third smaller than str
     folders: list[bytes] = []
+    where = f"{files.root}/{folder}"
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                is_image = suffix(entry.name) in IMAGE_SUFFIXES
-                if is_image or entry.is_dir():
-                    try:
-                        name = entry.name.encode()
-                    except UnicodeEncodeError as error:
-                        raise DataError(f"{folder}: the name {entry.name!r} is not UTF-8: rename it") from error
-                    (folders if entry.is_dir() else images).append(name)
+        for entry in files.entries(folder):
+            if not _wanted(entry):
+                continue
+            try:
+                name = entry.name.encode()
+            except UnicodeEncodeError as error:
+                raise DataError(f"{where}: the name {entry.name!r} is not UTF-8: rename it") from error
+            if entry.is_dir():
+                folders.append(name)
+            elif not files.ordered:
+                images.append(name)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"no such folder: {folder}") from error
+        raise DataError(f"no such folder: {where}") from error
     except OSError as error:
-        raise DataError(f"{folder} cannot be listed ({error.strerror}): check its permissions") from error
+        raise DataError(f"{where} cannot be listed ({error.strerror}): check its permissions") from error
     images.sort()
     folders.sort()
-    return images, folders
+    if files.ordered:
+        return lambda: (entry.name for entry in files.entries(folder) if _wanted(entry) and not entry.is_dir()), folders
+    return lambda: map(bytes.decode, images), folders
 
 
-def _check_unique(folder: str, images: list[bytes]) -> None:
-    twice = claimed_twice(lambda: ((stem(name.decode()), name.decode()) for name in images))
+def _wanted(entry: Entry) -> bool:
+    return not entry.name.startswith(".") and (suffix(entry.name) in IMAGE_SUFFIXES or entry.is_dir())
+
+
+def _check_unique(folder: str, images: Callable[[], Iterator[str]]) -> None:
+    twice = claimed_twice(lambda: ((stem(name), name) for name in images()))
     if twice:
         raise DataError(
             f"{folder}/{twice[1]} and {folder}/{twice[2]} would both be image {twice[0]}: rename or remove one"

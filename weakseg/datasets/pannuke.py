@@ -16,7 +16,6 @@ marked as such; the folds are all that is known, and each image is its own group
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,9 @@ import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Files
 from weakseg.datasets.layout import Source, member
+from weakseg.datasets.npy import Array, open_array
 from weakseg.datasets.splits import SPLITS
 from weakseg.errors import DataError, ImageError
 
@@ -41,19 +42,23 @@ class PanNuke:
     """The layout; use :func:`open_pannuke`, which checks the folder.
 
     Args:
-        root: The folder that holds `Fold 1` and so on.
+        files: Of the folder that holds `Fold 1` and so on.
     """
 
-    root: str
+    files: Files
     name: str = "pannuke"
     classes: Classes = CLASSES
 
+    @property
+    def root(self) -> str:
+        """Where its files lie, for messages."""
+        return self.files.root
+
     def sources(self) -> Iterator[Source]:
         """All images by fold and number. Only the tissues are read."""
-        root = Path(self.root)
         for fold, split in enumerate(SPLITS, 1):
-            images, types, masks = _arrays(root, fold)
-            for index, tissue in enumerate(_load(root, types)):
+            images, types, masks = _arrays(self.files, fold)
+            for index, tissue in enumerate(_load(self.files, types)):
                 image_id = f"fold{fold}/{str(tissue).replace('/', '_')}/{index:05d}"
                 yield Source(image_id, split, image_id, f"{images}#{index}", f"{masks}#{index}")
 
@@ -64,68 +69,69 @@ class PanNuke:
             ImageError: The image holds other values than 0..255.
         """
         assert source.mask is not None
-        image_HW3 = _pixels(_slice(self.root, source.image), source.image)
-        return codec.encode_png(image_HW3), codec.encode_mask(_class_map(_slice(self.root, source.mask)))
+        image_HW3 = _pixels(_slice(self.files, source.image), source.image)
+        return codec.encode_png(image_HW3), codec.encode_mask(_class_map(_slice(self.files, source.mask)))
 
     def decode_mask(self, data: bytes) -> npt.NDArray[np.uint8]:
         """Class indices, uint8 (H, W); there is no void."""
         return codec.read_mask(data)
 
 
-def open_pannuke(root: Path) -> PanNuke:
+def open_pannuke(files: Files) -> PanNuke:
     """Check that the nine arrays are there and fit each other, reading no more than their headers.
 
     Raises:
         DataError: An array is missing, is none, or has another shape than published.
     """
-    folds = [_arrays(root, fold) for fold, _ in enumerate(SPLITS, 1)]
-    missing = [path for fold in folds for path in fold if not (root / path).is_file()]
+    folds = [_arrays(files, fold) for fold, _ in enumerate(SPLITS, 1)]
+    missing = [path for fold in folds for path in fold if not files.is_file(path)]
     if missing:
         raise DataError(
-            f"{root} is not PanNuke: no {', '.join(missing)}; unpack fold_1.zip, fold_2.zip and fold_3.zip into it "
-            "(Fold N/images/foldN/images.npy and types.npy, Fold N/masks/foldN/masks.npy)"
+            f"{files.root} is not PanNuke: no {', '.join(missing)}; unpack fold_1.zip, fold_2.zip and fold_3.zip "
+            "into it (Fold N/images/foldN/images.npy and types.npy, Fold N/masks/foldN/masks.npy)"
         )
     for images, types, masks in folds:
-        shapes = [_load(root, path).shape for path in (images, types, masks)]
+        shapes = [_load(files, path).shape for path in (images, types, masks)]
         count, size = shapes[1][:1], shapes[0][1:3]
         if len(count) != 1 or len(size) != 2 or shapes != [(*count, *size, 3), count, (*count, *size, TYPES + 1)]:
             shown = ", ".join(f"{path} {shape}" for path, shape in zip((images, types, masks), shapes, strict=True))
             raise DataError(
-                f"the arrays of a fold in {root} do not fit each other: {shown}; expected (n, H, W, 3), (n,) and "
+                f"the arrays of a fold in {files.root} do not fit each other: {shown}; expected (n, H, W, 3), (n,) and "
                 f"(n, H, W, {TYPES + 1}): unpack the fold again"
             )
-        if _load(root, types).dtype.kind != "U":
-            raise DataError(f"{types} in {root} holds {_load(root, types).dtype}, expected text: unpack the fold again")
-    return PanNuke(str(root))
+        dtype = _load(files, types).dtype
+        if dtype.kind != "U":
+            raise DataError(f"{types} in {files.root} holds {dtype}, expected text: unpack the fold again")
+    return PanNuke(files)
 
 
-def _arrays(root: Path, fold: int) -> tuple[str, str, str]:
+def _arrays(files: Files, fold: int) -> tuple[str, str, str]:
     """The paths of a fold's images, types and masks."""
     whole = f"Fold {fold}"
-    if not (root / whole).is_dir() and (root / f"fold{fold}").is_dir():
+    if not files.is_folder(whole) and files.is_folder(f"fold{fold}"):
         images = masks = f"fold{fold}"
     else:
         images, masks = f"{whole}/images/fold{fold}", f"{whole}/masks/fold{fold}"
     return f"{images}/images.npy", f"{images}/types.npy", f"{masks}/masks.npy"
 
 
-def _load(root: Path, path: str) -> npt.NDArray[Any]:
-    """An array that stays on disk."""
+def _load(files: Files, path: str) -> Array:
+    """An array that stays in its file."""
     try:
-        array = np.load(root / path, mmap_mode="r", allow_pickle=False)
+        return open_array(files, path)
     except (OSError, EOFError, ValueError) as error:
         pickled = "object" in str(error)
         reason = "pickled objects, which are not read" if pickled else str(error).rstrip(".")
         remedy = "save it with np.save as text (astype(str)) or numbers" if pickled else "unpack the fold again"
-        raise DataError(f"{path} in {root} cannot be read as a NumPy array ({reason}): {remedy}") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} in {root} is an archive of arrays, expected one array: save it with np.save")
-    return array
+        raise DataError(f"{path} in {files.root} cannot be read as a NumPy array ({reason}): {remedy}") from error
+    except TypeError as error:
+        raise DataError(f"{path} in {files.root} is {error}, expected one array: save it with np.save") from error
 
 
-def _slice(root: str, path: str) -> npt.NDArray[Any]:
+def _slice(files: Files, path: str) -> npt.NDArray[Any]:
     file, index = member(path)
-    array: npt.NDArray[Any] = _load(Path(root), file)[index]
+    assert index is not None
+    array: npt.NDArray[Any] = _load(files, file)[index]
     return array
 
 

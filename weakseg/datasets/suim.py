@@ -12,13 +12,13 @@ Test is TEST/; validation is drawn from train_val. Which dive an image is from i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.classes import Classes
+from weakseg.datasets.files import Files
 from weakseg.datasets.layout import MASK_SUFFIXES, Source, images_under, read_files, stem
 from weakseg.datasets.splits import assign_splits
 from weakseg.datasets.tiling import resize_mask
@@ -48,30 +48,36 @@ class Suim:
     """The layout; use :func:`open_suim`, which checks the folder.
 
     Args:
-        root: The folder that holds train_val/ and TEST/.
+        files: Of the folder that holds train_val/ and TEST/.
         seed: Which images of train_val are val.
         val: Share of train_val.
     """
 
-    root: str
+    files: Files
     seed: int = 0
     val: float = 0.1
     name: str = "suim"
     classes: Classes = CLASSES
 
+    @property
+    def root(self) -> str:
+        """Where its files lie, for messages."""
+        return self.files.root
+
     def sources(self) -> Iterator[Source]:
         """The images of train_val, then those of TEST, each by name."""
-        root = Path(self.root)
-        drawn = assign_splits(map(_image_id, images_under(root, "train_val/images")), {"val": self.val}, seed=self.seed)
+        drawn = assign_splits(
+            map(_image_id, images_under(self.files, "train_val/images")), {"val": self.val}, seed=self.seed
+        )
         for folder in _FOLDERS:
-            for image in images_under(root, f"{folder}/images"):
+            for image in images_under(self.files, f"{folder}/images"):
                 image_id = _image_id(image)
                 split = "test" if folder == "TEST" else drawn[image_id]
-                yield Source(image_id, split, image_id, image, _mask(root, image))
+                yield Source(image_id, split, image_id, image, _mask(self.files, image))
 
     def read(self, source: Source) -> tuple[bytes, bytes | None]:
         """The encoded image and its mask, stretched to the image's size where it has another."""
-        image, mask = read_files(self.root, source)
+        image, mask = read_files(self.files, source)
         assert mask is not None
         try:
             size = codec.image_size(image)
@@ -89,11 +95,11 @@ class Suim:
         return np.packbits(bright_HW3, axis=-1)[..., 0] >> np.uint8(5)
 
 
-def open_suim(root: Path, *, seed: int = 0, val: float = 0.1) -> Suim:
+def open_suim(files: Files, *, seed: int = 0, val: float = 0.1) -> Suim:
     """Check that every image has a mask.
 
     Args:
-        root: The folder that holds train_val/ and TEST/.
+        files: Of the folder that holds train_val/ and TEST/.
         seed: Which images of train_val are val.
         val: Share of train_val.
 
@@ -101,10 +107,10 @@ def open_suim(root: Path, *, seed: int = 0, val: float = 0.1) -> Suim:
         DataError: A folder is missing, or an image has no mask.
     """
     wanted = [f"{folder}/{kind}" for folder in _FOLDERS for kind in ("images", "masks")]
-    missing = [folder for folder in wanted if not (root / folder).is_dir()]
+    missing = [folder for folder in wanted if not files.is_folder(folder)]
     if missing:
-        raise DataError(f"{root} is not SUIM: no {', '.join(missing)}; unpack train_val.zip and TEST.zip into it")
-    layout = Suim(str(root), seed, val)
+        raise DataError(f"{files.root} is not SUIM: no {', '.join(missing)}; unpack train_val.zip and TEST.zip into it")
+    layout = Suim(files, seed, val)
     for _ in layout.sources():  # names missing masks now, not in the middle of the work
         pass
     return layout
@@ -114,9 +120,9 @@ def _image_id(image: str) -> str:
     return stem(image).replace("/images/", "/", 1)
 
 
-def _mask(root: Path, image: str) -> str:
+def _mask(files: Files, image: str) -> str:
     name = stem(image).replace("/images/", "/masks/", 1)
     for suffix in (".bmp", *MASK_SUFFIXES):
-        if (root / f"{name}{suffix}").is_file():
+        if files.is_file(f"{name}{suffix}"):
             return f"{name}{suffix}"
-    raise DataError(f"{image} has no mask: expected {name}.bmp in {root}")
+    raise DataError(f"{image} has no mask: expected {name}.bmp in {files.root}")

@@ -69,7 +69,7 @@ def test_weights_count_by_content_and_never_by_path(tmp_path: Path):
 def test_every_field_is_either_identity_or_known_to_be_operational():
     """A new section must be put on one side by hand."""
     known = {"superpixels", "supervision", "model", "loss", "training", "labelling", "evaluate"}
-    operational = {"run", "storage", "stop", "tracking", "register", "cluster"}
+    operational = {"run", "storage", "stop", "tracking", "register", "cluster", "sweep"}
     assert set(Config.model_fields) == known | operational | {"seed", "data"}
     assert {name.split(".")[0] for name in of()} == known | {"pool", "seed"}
 

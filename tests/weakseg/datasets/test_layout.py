@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weakseg.datasets import Source
+from weakseg.datasets import LocalFiles, Source
 from weakseg.datasets.layout import claimed_twice, code, codes, images_under, member, position, read_files, stem, suffix
 from weakseg.errors import DataError, ImageError
 
@@ -14,27 +14,27 @@ def test_order_is_own_files_then_sub_folders_each_by_name(tmp_path):
         (tmp_path / "images" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "images" / path).touch()
     flat = ["images/B.jpg", "images/a.png", "images/c.webp"]
-    assert list(images_under(tmp_path, "images")) == flat
+    assert list(images_under(LocalFiles(str(tmp_path)), "images")) == flat
     deep = ["images/a/x.JPG", "images/b/z.png", "images/b/a/q.tif"]
-    assert list(images_under(tmp_path, "images", recursive=True)) == flat + deep
+    assert list(images_under(LocalFiles(str(tmp_path)), "images", recursive=True)) == flat + deep
 
 
 def test_no_such_folder(tmp_path):
     with pytest.raises(DataError, match="no such folder: .*nowhere"):
-        list(images_under(tmp_path, "nowhere"))
+        list(images_under(LocalFiles(str(tmp_path)), "nowhere"))
 
 
 def test_a_vanished_file_is_no_fault_of_the_image(tmp_path):
     with pytest.raises(DataError, match=r"images/a.png cannot be read in .*No such file") as caught:
-        read_files(str(tmp_path), Source("a", "train", "a", "images/a.png", None))
+        read_files(LocalFiles(str(tmp_path)), Source("a", "train", "a", "images/a.png", None))
     assert not isinstance(caught.value, ImageError)
 
 
 def test_read_gives_both_files(tmp_path):
     (tmp_path / "a.png").write_bytes(b"image")
     (tmp_path / "m.png").write_bytes(b"mask")
-    assert read_files(str(tmp_path), Source("a", "train", "a", "a.png", "m.png")) == (b"image", b"mask")
-    assert read_files(str(tmp_path), Source("a", "train", "a", "a.png", None)) == (b"image", None)
+    assert read_files(LocalFiles(str(tmp_path)), Source("a", "train", "a", "a.png", "m.png")) == (b"image", b"mask")
+    assert read_files(LocalFiles(str(tmp_path)), Source("a", "train", "a", "a.png", None)) == (b"image", None)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.text(max_size=3))))

@@ -1,0 +1,147 @@
+import os
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines import s3
+from pipelines.s3 import Address
+from weakseg.errors import ResourceError
+
+
+def test_an_address_is_a_bucket_and_a_prefix():
+    address = Address.parse("s3://bucket/a/b/")
+    assert address == Address("bucket", "a/b")
+    assert address.uri == "s3://bucket/a/b"
+    assert address.key("c/d") == "a/b/c/d"
+    assert address.key() == "a/b"
+    assert address.relative("a/b/c/d") == "c/d"
+    assert Address.parse("s3://bucket") == Address("bucket")
+    assert Address("bucket").uri == "s3://bucket"
+    assert Address("bucket").key("x") == "x"
+
+
+@pytest.mark.parametrize("text", ["/a/b", "gs://b/c", "s3://", "s3:///p", "s3://b", "s3://b!d/x", "s3://bucket/a/../b"])
+def test_what_is_no_address_is_refused_in_one_line(text):
+    with pytest.raises(ResourceError) as raised:
+        Address.parse(text)
+    assert "\n" not in str(raised.value)
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated():
+    with pytest.raises(ResourceError, match="no credentials") as raised:
+        Address.parse("s3://AKIA123:secret456@bucket/prefix")
+    assert "AKIA123" not in str(raised.value)
+    assert "secret456" not in str(raised.value)
+
+
+@given(st.text(alphabet="./a\\~ \n", max_size=12))
+def test_a_key_is_refused_or_lies_below_the_prefix(relative):
+    try:
+        key = Address("bucket", "p").key(relative)
+    except ValueError:
+        return
+    assert key == "p" or key.startswith("p/")
+    assert ".." not in key.split("/")
+
+
+def test_s3_addresses_are_told_from_paths(tmp_path):
+    assert s3.is_s3("s3://b/c")
+    assert not s3.is_s3(tmp_path)
+    assert not s3.is_s3("s3/b")
+
+
+@pytest.mark.s3
+def test_objects_go_there_and_come_back(s3_root):
+    address = Address.parse(s3_root)
+    s3.client().put_object(Bucket=address.bucket, Key=address.key("k"), Body=b"12345")
+    assert s3.read(address.bucket, address.key("k")) == b"12345"
+    part = s3.fetch(address.bucket, address.key("k"), Range="bytes=1-2")
+    assert part["Body"] == b"23"
+    with pytest.raises(FileNotFoundError):
+        s3.read(address.bucket, address.key("l"))
+    with s3.filesystem().open_input_stream(f"{address.bucket}/{address.key('k')}") as stream:
+        assert stream.read() == b"12345"
+
+
+@pytest.mark.s3
+def test_listings_go_on_past_one_reply(s3_root):
+    address = Address.parse(s3_root)
+    for number in range(5):
+        s3.client().put_object(Bucket=address.bucket, Key=address.key(f"{number}"), Body=b"")
+    pages = list(s3.pages(address.bucket, address.key() + "/", MaxKeys=2))
+    assert [len(page["Contents"]) for page in pages] == [2, 2, 1]
+
+
+@pytest.mark.s3
+def test_a_process_has_one_client_and_its_child_another(s3_root):
+    assert s3.client() is s3.client()
+    parent = id(s3.client())
+    address = Address.parse(s3_root)
+    child = os.fork()
+    if child == 0:
+        try:
+            fresh = not s3._clients
+            s3.client().put_object(Bucket=address.bucket, Key=address.key("child"), Body=b"x")
+            os._exit(0 if fresh else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert id(s3.client()) == parent
+    assert s3.read(address.bucket, address.key("child")) == b"x"
+
+
+@pytest.mark.s3
+def test_the_file_system_travels_without_credentials(s3_server):
+    assert b"testing-secret" not in pickle.dumps(s3.filesystem())
+
+
+@pytest.mark.s3
+def test_no_such_bucket_is_one_line(s3_server):
+    with pytest.raises(ResourceError, match=r"^storage\.root s3://none: there is no such bucket"):
+        with s3.refusals("storage.root s3://none"):
+            s3.client().list_objects_v2(Bucket="weakseg-test-no-such-bucket")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("AccessDenied", "access denied .*s3:PutObject"),
+        ("403", "access denied"),
+        ("InvalidAccessKeyId", "credentials are not valid"),
+        ("ExpiredToken", "renew"),
+        ("PermanentRedirect", "AWS_REGION"),
+        ("RequestTimeTooSkewed", "clock"),
+        ("Odd", "S3 refuses PutObject .Odd: the message"),
+    ],
+)
+def test_refusals_say_what_to_do(code, words):
+    error = s3.boto.ClientError({"Error": {"Code": code, "Message": "the\nmessage"}}, "PutObject")
+    with pytest.raises(ResourceError, match=words) as raised, s3.refusals("storage.root s3://b"):
+        raise error
+    assert "\n" not in str(raised.value)
+
+
+def test_no_credentials_is_one_line(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(ResourceError, match="no AWS credentials found"), s3.refusals("storage.root s3://b"):
+        s3.client().list_objects_v2(Bucket="bucket")
+
+
+def test_a_server_that_is_not_there_is_one_line_without_what_is_secret(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://user:hidden@127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    with (
+        pytest.raises(ResourceError, match="cannot connect to S3 at http://127.0.0.1:9") as raised,
+        s3.refusals("storage.root s3://b"),
+    ):
+        s3.client(attempts=1).list_objects_v2(Bucket="bucket")
+    assert "hidden" not in str(raised.value)
