@@ -120,6 +120,40 @@ def predict(
 
 
 @app.command()
+def annotate(
+    config: Source,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen at; others can reach all but 127.0.0.1.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.")] = None,
+    export: Annotated[str | None, typer.Option(metavar="FILE", help="Write questions and answers and end.")] = None,
+    take: Annotated[
+        list[str] | None, typer.Option("--import", metavar="FILE", help="Take answers from a file and end.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the page on which people answer a run's questions; or write them to a file, or take answers from one."""
+    given = [*(overrides or [])]
+    given += [] if host is None else [f"labelling.browser.host={host}"]
+    given += [] if port is None else [f"labelling.browser.port={port}"]
+    if export or take:
+        _run(
+            "annotate",
+            config,
+            given,
+            as_json,
+            verbose,
+            ("pipelines.annotation.exchange", "exchange"),
+            export=export,
+            take=take,
+        )
+    else:
+        _run("annotate", config, given, as_json, verbose, ("pipelines.annotation.serve", "annotate"))
+
+
+@app.command()
 def sweep(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
     """Run over the settings of section `sweep`, compare, and write the best as a recipe."""
     _run("sweep", config, overrides, as_json, verbose, ("pipelines.sweep.driver", "sweep"), source=config)
