@@ -107,6 +107,10 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
         return result
 
 
+def trial_finished(count: int) -> None:
+    """Called after every trial's record is written; tests replace it to stop a driver exactly there."""
+
+
 def concurrent(config: Config) -> int:
     """How many trials run side by side: what the connected cluster can hold, or fewer as configured.
 
@@ -226,6 +230,7 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
         state.records[name] = record
         scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
         told(name, f"{scored}, stopped" if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
+        trial_finished(len(state.records))
 
     def on_failed(name: str, error: str) -> None:
         close(state.tracker, relay.opened.get(name), "FAILED")
