@@ -95,7 +95,7 @@ def test_readable_snapshot_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training__batch_size": "5", "cluster__workers": "2"}, "batch_size"),
+        ({"training__batch_size": "3", "cluster__workers": "2"}, "batch_size"),
         ({"model__encoder": "resnet81"}, "resnet18"),
         ({"model__architecture": "unet"}, "squeezenet1_0"),
         ({"loss__class_weights": "[1.0, 2.0]"}, "loss.class_weights: expected 6 numbers, one per class, got 2"),
