@@ -15,6 +15,8 @@ import numpy as np
 from pipelines.chunks import Job, attempt_chunk
 from pipelines.config import Config
 from pipelines.console import Console
+from pipelines.credentials import worker_env
+from pipelines.data_files import open_files
 from pipelines.ledger.layout import SUCCESS, pool_key, pool_lock_key
 from pipelines.manifest import encode, finish, made_with
 from pipelines.pool import Pool
@@ -82,6 +84,7 @@ def run(
         images=data.images,
         size=data.size,
         coarse=config.supervision.coarse == "layout",
+        files=open_files(data.path),
     )
     found = census(layout, size=data.size, tile=data.tile)
     job = Job(
@@ -129,6 +132,7 @@ def prepare(config: Config, console: Console) -> dict[str, Any]:
     """
     from pipelines import resources
 
+    console.run = config.run
     storage = open_storage(config.storage.root)
     result = run(config, storage, console=console, connect=lambda: resources.connect(config, verbose=console.verbose))
     splits = [[split, str(count), str(result.masks.get(split, 0))] for split, count in result.images.items()]
@@ -202,7 +206,7 @@ def _spread(job: Job, chunks: np.ndarray, console: Console | None) -> None:
 
     items = [{"id": position} for position in range(len(chunks))]
     dataset = ray.data.from_items(items, override_num_blocks=min(len(chunks), MAX_BLOCKS)).map_batches(
-        work, batch_size=1, compute=ray.data.TaskPoolStrategy(), num_cpus=1
+        work, batch_size=1, compute=ray.data.TaskPoolStrategy(), num_cpus=1, runtime_env=worker_env()
     )
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
