@@ -30,7 +30,7 @@ def binaries() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The address of an empty database on a server of the session's own: ``postgresql+psycopg2://...``. The loopback only."""
+    """The address of an empty database on a server of the session's own, which listens on the loopback only."""
     programs = binaries()
     # It refuses to run as root.
     as_user: dict[str, object] = {}
