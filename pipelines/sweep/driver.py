@@ -107,6 +107,10 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
         return result
 
 
+def trial_finished(count: int) -> None:
+    """Called after every trial's record is written; tests replace it to stop a driver exactly there."""
+
+
 def concurrent(config: Config) -> int:
     """How many trials run side by side: what the connected cluster can hold, or fewer as configured.
 
@@ -226,6 +230,7 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
         state.records[name] = record
         scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
         told(name, f"{scored}, stopped" if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
+        trial_finished(len(state.records))
 
     def on_failed(name: str, error: str) -> None:
         close(state.tracker, relay.opened.get(name), "FAILED")
@@ -270,7 +275,7 @@ def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source:
     head = (
         f"The best of sweep {ledger.run}: {NAMES[config.sweep.metric]} {percent(top['score'])} on validation with "
         f"{words(top['point'])}.\n"
-        f"weakseg {config.sweep.verb} --config {ledger.path('best.yaml')}\n"
+        f"weakseg {config.sweep.verb} --config {ledger.address('best.yaml')}\n"
         "finds its training done and tests, registers and reports it; with --set run=NAME it is trained anew."
     )
     files = {
@@ -284,11 +289,13 @@ def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source:
     state.tracker.log_metrics(state.run_id, {f"best_{config.sweep.metric}": top["score"]}, step=len(done))
     console.table(f"{ledger.run}: {len(done)} trials", columns(config), [line(row, chosen=row is top) for row in table])
     for name, error in state.failures.items():
-        console.line(f"failed: {name}: {error} (the same command tries again; all of it in {ledger.path('failures')})")
-    addresses = {name: ledger.path(name) for name in files if name.endswith(".png")}
+        console.line(
+            f"failed: {name}: {error} (the same command tries again; all of it in {ledger.address('failures')})"
+        )
+    addresses = {name: ledger.address(name) for name in files if name.endswith(".png")}
     for address in addresses.values():
         console.line(f"figure: {address}")
-    console.line(f"best recipe: {ledger.path('best.yaml')}")
+    console.line(f"best recipe: {ledger.address('best.yaml')}")
     names = {trial.name for trial in done}
     records = [record for name, record in state.records.items() if name in names]
     stopped = sum(bool(record.get("stopped")) for record in records)
@@ -306,7 +313,7 @@ def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source:
             "point": top["point"],
             "score": top["score"],
             "run": chosen.name,
-            "recipe": ledger.path("best.yaml"),
+            "recipe": ledger.address("best.yaml"),
         },
         "figures": addresses,
     }

@@ -263,3 +263,22 @@ def test_connect_starts_a_small_ray_of_its_own_or_joins_the_named_one(monkeypatc
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     resources.connect(plan(), verbose=True)
     assert calls[1] == {"address": "10.0.0.1:6379"}  # a cluster's size is its own
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "runs"),
+    [
+        ([{"CPU": 4.0}], ["cluster.workers=1"], 2),  # an actor and the task that feeds it
+        ([{"CPU": 4.0}], ["cluster.workers=3"], 1),
+        ([{"CPU": 1.0}], ["cluster.workers=1"], 0),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], ["cluster.workers=1", "cluster.cpus_per_worker=2"], 2),
+        ([{"CPU": 8.0, "GPU": 2.0}], ["cluster.workers=2", "cluster.gpu=true"], 1),
+        ([{"CPU": 8.0, "GPU": 4.0}], ["cluster.workers=2", "cluster.gpu=true"], 2),
+        ([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 16.0, "GPU": 2.0}], ["cluster.workers=1", "cluster.gpu=true"], 4),
+    ],
+)
+def test_runs_side_by_side_are_counted_by_what_is_short(
+    nodes: list[dict[str, float]], settings: list[str], runs: int, monkeypatch: pytest.MonkeyPatch
+):
+    cluster_of(monkeypatch, *nodes)
+    assert resources.runs_at_once(plan(*settings)) == runs
