@@ -28,8 +28,12 @@ WHOLE = 2**28
 """Files up to so many bytes are fetched as a whole when a part of them is wanted: pages of a stack are all over it."""
 
 
-def open_files(path: str | None) -> "BucketFiles | None":
-    """The files at `data.path` where that is an address; None where it is a folder, or nothing.
+def open_files(path: str | None, *, setting: str = "data.path") -> "BucketFiles | None":
+    """The files at an address; None where a path is a folder's, or nothing.
+
+    Args:
+        path: `data.path`.
+        setting: What errors call it.
 
     Raises:
         DataError: There is no object below the address.
@@ -40,12 +44,10 @@ def open_files(path: str | None) -> "BucketFiles | None":
     try:
         address = Address.parse(path)
     except ResourceError as error:
-        raise ResourceError(f"data.path: {error}") from error
-    files = BucketFiles(address)
+        raise ResourceError(f"{setting}: {error}") from error
+    files = BucketFiles(address, setting)
     if next(files.entries(""), None) is None:
-        raise DataError(
-            f"data.path {path}: nothing lies there; expected s3://bucket/prefix, the folder of the data set"
-        )
+        raise DataError(f"{setting} {path}: nothing lies there; expected s3://bucket/prefix, the folder of the images")
     return files
 
 
@@ -82,13 +84,15 @@ class BucketFiles:
 
     Args:
         address: The folder of the data set.
+        setting: What errors call it.
     """
 
     address: Address
+    setting: str = field(default="data.path", compare=False)
     _held: _Held = field(default_factory=_Held, compare=False, repr=False)
 
-    def __reduce__(self) -> tuple[type["BucketFiles"], tuple[Address]]:
-        return BucketFiles, (self.address,)
+    def __reduce__(self) -> tuple[type["BucketFiles"], tuple[Address, str]]:
+        return BucketFiles, (self.address, self.setting)
 
     @property
     def root(self) -> str:
@@ -158,7 +162,7 @@ class BucketFiles:
                 self._held.listings[top] = write_listing(target, self._objects(top))
             except ValueError as error:
                 raise ResourceError(
-                    f"data.path {self.root}: the bucket does not list its objects in order ({error}), as buckets of "
+                    f"{self.setting} {self.root}: the bucket does not list its objects in order ({error}), as buckets of "
                     "one zone do not; copy the data set into a general purpose bucket"
                 ) from error
         return self._held.listings[top], name
@@ -213,7 +217,7 @@ class BucketFiles:
     @contextmanager
     def _asking(self, path: str = "") -> Iterator[None]:
         """Refusals name the setting and what was asked for."""
-        with s3.refusals(f"data.path {self.root}{'/' if path else ''}{path}"):
+        with s3.refusals(f"{self.setting} {self.root}{'/' if path else ''}{path}"):
             yield
 
 

@@ -243,3 +243,21 @@ def write_mask(path: Path, mask_HW: np.ndarray, kind: str) -> None:
     else:
         image = Image.fromarray(table[mask_HW])
     image.save(path)
+
+
+WRITERS = {
+    "camvid": ("camvid", write_camvid),
+    "aerial_dubai": ("aerial_dubai", write_aerial_dubai),
+    "cityscapes": ("cityscapes", write_cityscapes),
+    "voc": ("voc", write_voc),
+    "voc_aug": ("voc_aug", lambda folder: write_voc(folder, augmented=True)),
+    "suim": ("suim", write_suim),
+    "pannuke": ("pannuke", write_pannuke),
+    "pannuke, flat": ("pannuke", lambda folder: write_pannuke(folder, flat=True, dtype="u1")),
+    "epfl_em": ("epfl_em", write_epfl_em),
+    "folder": ("folder", write_folder),
+    "folder, palette": ("folder", lambda folder: write_folder(folder, masks="palette", nested=True)),
+    "folder, colours": ("folder", lambda folder: write_folder(folder, masks="color", split_files=True)),
+    "folder, no masks": ("folder", lambda folder: write_folder(folder, masks=None)),
+}
+"""Every layout that reads files, in every form it has: its name, and what writes it into a folder."""

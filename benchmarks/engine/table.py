@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine import losses, memory, prepare, round, score, train
+from benchmarks.engine import losses, memory, plan, prepare, round, score, train
 from benchmarks.machine import commit, machine, now, versions
 
 RESULTS = Path(__file__).parents[1] / "results" / "engine.json"
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "score": score.run,
     "losses": losses.run,
     "memory": memory.run,
+    "plan": plan.run,
     "round": round.run,
 }
 
@@ -129,6 +130,14 @@ def _memory(found: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def _plan(found: Mapping[str, Any]) -> list[Row]:
+    aim, large = found["aim"], str(found["sizes"][1])
+    aims = f"<= {aim['seconds']:.0f} s, {aim['mib']:.0f} MiB"
+    figure = f"{found[large]['seconds']:.0f} s, {found[large]['mib']:.0f} MiB"
+    apart = f"{found[large]['chunks']} chunks of {found[large]['sources']} images"
+    return [("plan", "simulated bucket", aims, figure, "", apart)]
+
+
 def _round(found: Mapping[str, Any]) -> list[Row]:
     count = len(found["rounds"])
     apart = f"wall, mean over {count} rounds"
@@ -160,5 +169,6 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], list[Row]]] = {
     "score": _score,
     "losses": _losses,
     "memory": _memory,
+    "plan": _plan,
     "round": _round,
 }

@@ -97,7 +97,12 @@ class Folder:
         images = images_under(self.files, "images", recursive=True, unique=False)  # sources() looks
         groups = (_group(stem(image).removeprefix("images/")) for image in images)
         drawn = assign_splits(groups, dict(self.fractions), seed=self.seed)
-        return lambda image_id: (drawn[_group(image_id)], _group(image_id))
+
+        def by_group(image_id: str) -> tuple[str, str]:
+            group = _group(image_id)
+            return drawn[group], group
+
+        return by_group
 
 
 def open_folder(files: Files, *, seed: int = 0, splits: Mapping[str, float] | None = None) -> Folder:

@@ -37,6 +37,11 @@ RESULTS = {
         "sizes": [128, 1280],
         **{stage: {"peak_mib": {"128": 1000.0, "1280": 1050.0}, "ratio": 1.05} for stage in ("prepare", "score")},
     },
+    "plan": {
+        "aim": {"seconds": 60.0, "mib": 295.4},
+        "sizes": [100_000, 1_000_000],
+        "1000000": {"seconds": 44.4, "mib": 123.4, "sources": 1_000_000, "chunks": 31_250},
+    },
     "round": {
         "wall": 40.0,
         "rest": 25.0,
@@ -62,6 +67,8 @@ def test_every_benchmark_has_its_rows():
         "7.1 % [6.5, 7.8]",
         "1.05 of PSS",
         "25.0 s of 40.0 s",
+        "<= 60 s, 295 MiB",
+        "44 s, 123 MiB",
         "20.0 s of 32.0 s",
     ):
         assert words in text

@@ -8,37 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import (
-    write_aerial_dubai,
-    write_camvid,
-    write_cityscapes,
-    write_epfl_em,
-    write_folder,
-    write_pannuke,
-    write_suim,
-    write_voc,
-)
+from archives import archive
+from layouts import WRITERS
 
 from weakseg import codec
 from weakseg.datasets import LAYOUTS, Coarse, has_coarse, member, open_layout, records, windows
 from weakseg.errors import DataError
 
-WRITERS = {
-    "camvid": ("camvid", write_camvid),
-    "aerial_dubai": ("aerial_dubai", write_aerial_dubai),
-    "cityscapes": ("cityscapes", write_cityscapes),
-    "voc": ("voc", write_voc),
-    "voc_aug": ("voc_aug", lambda folder: write_voc(folder, augmented=True)),
-    "suim": ("suim", write_suim),
-    "pannuke": ("pannuke", write_pannuke),
-    "pannuke, flat": ("pannuke", lambda folder: write_pannuke(folder, flat=True, dtype="u1")),
-    "epfl_em": ("epfl_em", write_epfl_em),
-    "folder": ("folder", write_folder),
-    "folder, palette": ("folder", lambda folder: write_folder(folder, masks="palette", nested=True)),
-    "folder, colours": ("folder", lambda folder: write_folder(folder, masks="color", split_files=True)),
-    "folder, no masks": ("folder", lambda folder: write_folder(folder, masks=None)),
-    "scenes": ("scenes", None),
-}
+KINDS = [*WRITERS, *(f"{kind}, archived" for kind in WRITERS), "scenes"]
 WITHOUT_VOID = {"suim", "pannuke", "epfl_em"}
 CUTS = {
     "whole": {},
@@ -52,13 +29,15 @@ needs_data = pytest.mark.skipif(not REAL, reason="WEAKSEG_TEST_DATA is not set: 
 
 
 def opened(kind, folder):
+    if kind == "scenes":
+        return open_layout(kind, None, images=8, size=(40, 48), seed=3)
+    kind, archived, _ = kind.partition(", archived")
     name, write = WRITERS[kind]
-    if write is None:
-        return open_layout(name, None, images=8, size=(40, 48), seed=3)
-    return open_layout(name, str(write(folder)), seed=3)
+    path = write(folder)
+    return open_layout(name, str(path), seed=3, files=archive(path) if archived else None)
 
 
-@pytest.fixture(params=WRITERS)
+@pytest.fixture(params=KINDS)
 def layout(request, tmp_path):
     return opened(request.param, tmp_path / "data")
 
@@ -78,12 +57,21 @@ class TestSources:
     def test_paths_lead_to_files(self, layout):
         for source in layout.sources() if hasattr(layout, "root") else ():
             for path in (source.image, source.mask or source.image):
-                assert (Path(layout.root) / member(path)[0]).is_file()
+                assert layout.files.is_file(member(path)[0])
 
-    @pytest.mark.parametrize("kind", WRITERS)
+    @pytest.mark.parametrize("kind", KINDS)
     def test_where_the_folder_lies_does_not_matter(self, kind, tmp_path):
         here, there = opened(kind, tmp_path / "here"), opened(kind, tmp_path / "far" / "away")
         assert list(here.sources()) == list(there.sources())
+
+    @pytest.mark.parametrize("kind", WRITERS)
+    def test_whether_it_is_a_folder_does_not_matter(self, kind, tmp_path):
+        folder, other = opened(kind, tmp_path / "here"), opened(f"{kind}, archived", tmp_path / "there")
+        assert list(folder.sources()) == list(other.sources())
+        for source in folder.sources():
+            assert folder.read(source) == other.read(source)
+            if has_coarse(folder):
+                assert folder.read_coarse(source) == other.read_coarse(source)
 
     def test_every_split_has_images_and_cuts_no_group(self, layout):
         groups = defaultdict(set)
@@ -172,9 +160,9 @@ class TestCoarse:
                 assert record.coarse.shape == (record.height, record.width)
                 assert ((record.coarse < len(layout.classes)) | (record.coarse == 255)).all()
 
-    @pytest.mark.parametrize("kind", WRITERS)
+    @pytest.mark.parametrize("kind", [*WRITERS, "scenes"])
     def test_it_can_be_asked_for_beforehand(self, kind, tmp_path):
-        name, write = WRITERS[kind]
+        name, write = WRITERS.get(kind, (kind, None))
         path = None if write is None else str(write(tmp_path / "data"))
         if has_coarse(open_layout(name, path)):
             assert open_layout(name, path, coarse=True).name == name
