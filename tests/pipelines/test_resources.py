@@ -95,7 +95,9 @@ def test_machines_that_an_autoscaler_may_start_count(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("pipelines.machines._kinds", lambda: kinds)
     assert [node.get("GPU", 0.0) for node in machines()] == [0, 0, 0, 1, 1, 1]
     assert resources.use_gpu(plan("cluster.workers=3"))
-    resources.check(plan("cluster.workers=3", "cluster.cpus_per_worker=2"), storage, wait=0)  # nothing is waited for: Ray will start what is missing
+    resources.check(
+        plan("cluster.workers=3", "cluster.cpus_per_worker=2"), storage, wait=0
+    )  # nothing is waited for: Ray will start what is missing
     assert "the cluster has 3;" in refusal(plan("cluster.workers=4", "cluster.gpu=true"), storage)
 
 
