@@ -19,12 +19,13 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from safetensors.torch import save as save_weights
 
-from pipelines import supervise
+from pipelines import signals, supervise
 from pipelines.bring import Bring
 from pipelines.checkpoints import HISTORY, finished_epochs, forget_unreadable, load_state, newest
 from pipelines.config import Config
 from pipelines.config.terms import loss_weights, needs_segments
 from pipelines.console import Console
+from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.pool import Pool
 from pipelines.resources import use_gpu
@@ -179,7 +180,8 @@ def _fit(config: Config, settings: Mapping[str, Any], storage: Storage, folder: 
         forget_unreadable(storage, folder)
         before = newest(storage, folder)
         try:
-            result = _trainer(config, {**settings, "storage": storage, "folder": folder}, storage, folder).fit()
+            trainer = _trainer(config, {**settings, "storage": storage, "folder": folder}, storage, folder)
+            result = signals.beside(trainer.fit)
         except ray.train.WorkerGroupError:
             # machines may be lost any number of times, as long as the training comes on between them
             if newest(storage, folder) == before:
@@ -208,6 +210,7 @@ def _trainer(config: Config, settings: dict[str, Any], storage: Storage, folder:
             storage_filesystem=storage.fs,
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES, max_preemption_failures=-1),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            worker_runtime_env=worker_env(),
         ),
     )
 
