@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipelines import signals
 from pipelines.config import Config
 from pipelines.credentials import anonymous, hidden, worker_env
+from pipelines.machines import machines, total
 from pipelines.storage import Storage
 from weakseg import __version__
 from weakseg.errors import ResourceError
@@ -112,10 +113,13 @@ def misplaced() -> str | None:
 
 
 def use_gpu(config: Config) -> bool:
-    """Whether the stages run on GPUs: as configured, else where the connected Ray has one for each worker and actor."""
+    """Whether the stages run on GPUs: as configured, else where the connected Ray has one for each worker and actor.
+
+    Of elastic workers the least count, and machines that an autoscaler has yet to start do too.
+    """
     if config.cluster.gpu is not None:
         return config.cluster.gpu
-    return _total("GPU") >= max(config.cluster.workers, config.cluster.actors)
+    return total("GPU") >= max(config.cluster.least_workers, config.cluster.actors)
 
 
 def runs_at_once(config: Config) -> int:
@@ -125,7 +129,7 @@ def runs_at_once(config: Config) -> int:
     stand still.
     """
     cluster = config.cluster
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = machines()
     gpu_each = 1 if use_gpu(config) else 0
     # a worker lives on one node: what is left over on several does not add up to another
     room = sum(
@@ -133,7 +137,7 @@ def runs_at_once(config: Config) -> int:
         for node in nodes
     )
     by_cpus = int(sum(node.get("CPU", 0.0) for node in nodes) // _needed(config))
-    return min(by_cpus, room // max(cluster.workers, cluster.actors))
+    return min(by_cpus, room // max(cluster.least_workers, cluster.actors))
 
 
 def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
@@ -159,9 +163,9 @@ def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
 
 
 def _needed(config: Config) -> int:
-    """CPUs that the largest stage holds at once: training, or actors and one task that feeds them."""
+    """CPUs that the largest stage holds at least at once: training, or actors and one task that feeds them."""
     cluster = config.cluster
-    most = max(cluster.workers * cluster.cpus_per_worker, cluster.actors * cluster.cpus_per_worker + 1)
+    most = max(cluster.least_workers * cluster.cpus_per_worker, cluster.actors * cluster.cpus_per_worker + 1)
     return int(-(-most // 1))
 
 
@@ -170,18 +174,18 @@ def _total(resource: str) -> float:
 
 
 def _capacity_faults(config: Config) -> Iterator[str]:
-    """What the cluster could not hold even if it were idle."""
+    """What the cluster could not hold even if it were idle and as large as it may grow."""
     cluster = config.cluster
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes, workers = machines(), cluster.least_workers
     cpus, gpus = sum(node.get("CPU", 0.0) for node in nodes), sum(node.get("GPU", 0.0) for node in nodes)
     gpu_each = 1 if use_gpu(config) else 0
-    if gpu_each and gpus < max(cluster.workers, cluster.actors):
+    if gpu_each and gpus < max(workers, cluster.actors):
         yield (
-            f"cluster.gpu: {cluster.workers} workers and {cluster.actors} actors need a GPU each, "
+            f"cluster.gpu: {workers} workers and {cluster.actors} actors need a GPU each, "
             f"the cluster has {gpus:g}; lower cluster.workers and cluster.actors, or set cluster.gpu to false"
         )
         return
-    for field, count in (("workers", cluster.workers), ("actors", cluster.actors)):
+    for field, count in (("workers", workers), ("actors", cluster.actors)):
         # a worker lives on one node: what is left over on several does not add up to another
         fits = sum(
             int(min(node.get("CPU", 0.0) / cluster.cpus_per_worker, node.get("GPU", 0.0) if gpu_each else float("inf")))
@@ -204,6 +208,8 @@ def _capacity_faults(config: Config) -> Iterator[str]:
 def _busy_faults(config: Config, wait: float) -> list[str]:
     """Wait for CPUs that other work holds (that of a driver that died is given back in seconds)."""
     needed = _needed(config)
+    if _total("CPU") < needed:
+        return []  # more machines are to come, or the plan would have been refused: Ray starts them when it is asked
     deadline = time.monotonic() + wait
     while (free := float(ray.available_resources().get("CPU", 0.0))) < needed:
         if time.monotonic() > deadline:

@@ -1,16 +1,16 @@
 """The train stage: one model per round on Ray Train, from the labels given so far.
 
 The loop itself is :func:`weakseg.training.loop.fit`, which knows nothing of Ray. This module gives it a worker
-group, the pool, the labels through the object store, and a checkpoint after every epoch; a worker that dies goes
-on from the last of them, and so does the same command after the driver died.
+group, the pool, the labels through the object store, and a checkpoint after every epoch, and at a step where a machine
+is about to be taken away. Workers that die go on from the newest of them, with as many as there is room for, and so
+does the same command after the driver died.
 """
 
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from safetensors.torch import save as save_weights
 
 from pipelines import signals, supervise
 from pipelines.bring import Bring
+from pipelines.checkpoints import HISTORY, finished_epochs, forget_unreadable, load_state, newest
 from pipelines.config import Config
 from pipelines.config.terms import loss_weights, needs_segments
 from pipelines.console import Console
@@ -28,8 +29,9 @@ from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.pool import Pool
 from pipelines.resources import use_gpu
-from pipelines.train_worker import CHECKPOINT, HISTORY, work
-from weakseg.errors import WeaksegError
+from pipelines.storage import Storage
+from pipelines.train_worker import work
+from weakseg.errors import ResourceError, WeaksegError
 from weakseg.models import build_model
 from weakseg.supervision import PointIndex
 from weakseg.training import local_batch_size
@@ -37,6 +39,10 @@ from weakseg.training import state as training_state
 from weakseg.transforms import Augmentation
 
 MAX_FAILURES = 3
+"""Deaths of workers without a notice before one more epoch is finished; those of machines that give notice are free."""
+
+RESIZE_SECONDS = 60.0
+"""How often elastic workers look whether there is room for more of them."""
 
 
 def run(
@@ -66,18 +72,17 @@ def run(
     if ledger.exists(model_key) and ledger.exists(history_key):
         return ledger.read_json(history_key)
     settings = _settings(config, ledger, round)
-    name = f"fit-{settings['digest']}"
-    folder = ledger.address(f"{ledger.round(round)}/train")
-    with _watched(console, Path(folder) / name, round, settings["epochs"], on_epochs):
-        result = _fit(config, settings, name=name, storage_path=folder)
-    checkpoint = Path(result.checkpoint.path)
-    history = json.loads((checkpoint / HISTORY).read_text())
-    ledger.write_json(f"{ledger.round(round)}/model.json", history["spec"])
-    weights = training_state.trained_weights(training_state.load(checkpoint / CHECKPOINT))
+    storage, folder = ledger.storage, ledger.key(f"{ledger.round(round)}/train/fit-{settings['digest']}")
+    with _watched(console, storage, folder, round, settings["epochs"], on_epochs):
+        _fit(config, settings, storage, folder)
+    last = f"{folder}/{newest(storage, folder)}"
+    state, spec = load_state(storage, last), json.loads(storage.read_bytes(f"{last}/{HISTORY}"))["spec"]
+    ledger.write_json(f"{ledger.round(round)}/model.json", spec)
+    weights = training_state.trained_weights(state)
     ledger.write_bytes(model_key, save_weights({k: v.contiguous().cpu() for k, v in weights.items()}))
-    ledger.write_json(history_key, history["epochs"])
-    shutil.rmtree(Path(folder) / name, ignore_errors=True)
-    return history["epochs"]
+    ledger.write_json(history_key, state["history"])
+    storage.delete_tree(folder)
+    return state["history"]
 
 
 def check(config: Config, classes: int) -> None:
@@ -91,7 +96,7 @@ def check(config: Config, classes: int) -> None:
         WeaksegError: What does not go together, or which keys of the weights file do not fit.
     """
     try:
-        local_batch_size(config.training.batch_size, config.cluster.workers)
+        local_batch_size(config.training.batch_size, config.cluster.most_workers)
         build_model(**_model(config, classes))
     except ValueError as error:
         raise WeaksegError(str(error)) from error
@@ -169,58 +174,66 @@ def _class_weights(config: Config, pool: Pool, points: PointIndex | None, bring:
     return [float(value) if value > 0 else 1.0 for value in inverse / mean]
 
 
-def _fit(config: Config, settings: Mapping[str, Any], *, name: str, storage_path: str) -> ray.train.Result:
-    _move_unreadable_aside(Path(storage_path) / name)
-    gpu = use_gpu(config)
-    trainer = TorchTrainer(
+def _fit(config: Config, settings: Mapping[str, Any], storage: Storage, folder: str) -> None:
+    """Train to the end: the newest checkpoint is then the last."""
+    while True:
+        forget_unreadable(storage, folder)
+        before = newest(storage, folder)
+        try:
+            trainer = _trainer(config, {**settings, "storage": storage, "folder": folder}, storage, folder)
+            result = signals.beside(trainer.fit)
+        except ray.train.WorkerGroupError:
+            # machines may be lost any number of times, as long as the training comes on between them
+            if newest(storage, folder) == before:
+                raise
+            continue
+        if result.return_value and "error" in result.return_value:
+            raise WeaksegError(result.return_value["error"])
+        return
+
+
+def _trainer(config: Config, settings: dict[str, Any], storage: Storage, folder: str) -> TorchTrainer:
+    gpu, place = use_gpu(config), PurePosixPath(folder)
+    return TorchTrainer(
         work,
-        train_loop_config=dict(settings),
+        train_loop_config=settings,
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.cluster.workers,
             use_gpu=gpu,
             resources_per_worker={"CPU": config.cluster.cpus_per_worker} | ({"GPU": 1} if gpu else {}),
+            elastic_resize_monitor_interval_s=RESIZE_SECONDS,
         ),
         run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=storage_path,
-            failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+            name=place.name,
+            storage_path=f"{storage.path}/{place.parent}",
+            storage_filesystem=storage.fs,
+            failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES, max_preemption_failures=-1),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             worker_runtime_env=worker_env(),
         ),
     )
-    result = signals.beside(trainer.fit)
-    if result.return_value and "error" in result.return_value:
-        raise WeaksegError(result.return_value["error"])
-    return result
-
-
-def _move_unreadable_aside(folder: Path) -> None:
-    """Ray writes its snapshot in place: one that a crash cut short would fail every later start of the same name."""
-    snapshot = folder / "checkpoint_manager_snapshot.json"
-    if not snapshot.exists():
-        return
-    try:
-        names = [entry["checkpoint_dir_name"] for entry in json.loads(snapshot.read_text())["checkpoint_results"]]
-        readable = all((folder / name / CHECKPOINT).exists() for name in names)
-    except (ValueError, KeyError, TypeError):
-        readable = False
-    if not readable:
-        shutil.rmtree(folder.with_name(f"{folder.name}.unreadable"), ignore_errors=True)
-        folder.rename(folder.with_name(f"{folder.name}.unreadable"))
 
 
 @contextmanager
 def _watched(
-    console: Console, folder: Path, round: int, epochs: int, on_epochs: Callable[[list[dict[str, Any]]], None]
+    console: Console,
+    storage: Storage,
+    folder: str,
+    round: int,
+    epochs: int,
+    on_epochs: Callable[[list[dict[str, Any]]], None],
 ) -> Iterator[None]:
     """Show finished epochs while `fit` blocks: they are read off the checkpoints in the storage."""
     finished = threading.Event()
 
     def watch() -> None:
         done = 0
-        while not finished.wait(1.0):
-            rows = _finished_epochs(folder)
+        while not finished.wait(1.0 if storage.is_local else 5.0):
+            try:
+                rows = finished_epochs(storage, folder)
+            except (OSError, ResourceError):
+                continue  # it is only for show; the training itself says what is wrong with the storage
             if len(rows) > done:
                 stage.advance(len(rows) - done)
                 on_epochs(rows)
@@ -234,13 +247,3 @@ def _watched(
         finally:
             finished.set()
             thread.join()
-
-
-def _finished_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The metrics of all epochs up to the newest checkpoint that is there as a whole."""
-    for checkpoint in sorted(folder.glob("epoch-*"), reverse=True):
-        try:
-            return json.loads((checkpoint / HISTORY).read_text())["epochs"]
-        except (FileNotFoundError, ValueError):
-            continue
-    return []

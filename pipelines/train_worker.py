@@ -1,32 +1,28 @@
 """What runs in every training worker: :func:`weakseg.training.fit` between Ray Train's checkpoints."""
 
-import json
-import tempfile
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
 import ray.train.torch
 import torch
+from ray.train.collective import broadcast_from_rank_zero
 from safetensors.torch import load as load_weights
 
+from pipelines.checkpoints import Saver, checkpoint_name, load_state, newest
 from pipelines.examples import PoolExamples
 from weakseg import seeding
-from weakseg.errors import WeaksegError
+from weakseg.errors import ResourceError, WeaksegError
 from weakseg.models import build_model
-from weakseg.training import EpochResult, build_optimizer, build_scheduler, fit, steps_per_epoch
-from weakseg.training import state as training_state
-
-CHECKPOINT = "state.pt"
-HISTORY = "history.json"
+from weakseg.training import EpochResult, Progress, build_optimizer, build_scheduler, fit, steps_per_epoch
 
 
 def work(settings: dict[str, Any]) -> dict[str, str] | None:
     """The training function of every rank. What is wrong with the user's input is returned: a retry cannot mend it."""
     try:
         _train(settings)
+    except ResourceError:
+        raise  # one worker's trouble, such as a storage that does not answer: the others would wait for it for ever
     except WeaksegError as error:
         return {"error": str(error)}
     return None
@@ -55,23 +51,22 @@ def _train(settings: dict[str, Any]) -> None:
     scheduler = build_scheduler(optimizer, **settings["schedule"], epochs=settings["epochs"], steps_per_epoch=steps)
     class_weights = settings["class_weights"]
 
-    state = None
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint:
-        with checkpoint.as_directory() as folder:
-            state = training_state.load(Path(folder) / CHECKPOINT)
+    storage, folder = settings["storage"], settings["folder"]
+    # not Ray's own, which is as old as the controller's last question; one rank looks, so that all see the same
+    name = broadcast_from_rank_zero(newest(storage, folder) if rank == 0 else None)
+    state = load_state(storage, f"{folder}/{name}") if name else None
+    saver = Saver(storage, folder, spec)
+    warned: set[str] = set()
 
     def on_epoch(result: EpochResult) -> None:
-        with tempfile.TemporaryDirectory() if rank == 0 else nullcontext() as folder:
-            if folder:
-                current = result.state()
-                training_state.save(Path(folder) / CHECKPOINT, current)
-                (Path(folder) / HISTORY).write_text(json.dumps({"spec": spec, "epochs": current["history"]}))
-            ray.train.report(
-                result.metrics,
-                checkpoint=ray.train.Checkpoint.from_directory(folder) if folder else None,
-                checkpoint_dir_name=f"epoch-{result.epoch:04d}",
-            )
+        saver.report(checkpoint_name(result.epoch), result.state)
+
+    def on_steps(progress: Progress) -> None:
+        notice = ray.train.get_preemption_info()  # waits for all ranks, which are told the same
+        if notice is not None and not warned.issuperset(notice.preempted_node_ids):
+            warned.update(notice.preempted_node_ids)
+            current = progress.state()  # on every rank
+            saver.report(checkpoint_name(progress.epoch, progress.step), lambda: current)
 
     fit(
         model,
@@ -95,4 +90,5 @@ def _train(settings: dict[str, Any]) -> None:
         patience=settings["patience"],
         state=state,
         on_epoch=on_epoch,
+        on_steps=on_steps,
     )

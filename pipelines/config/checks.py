@@ -183,10 +183,14 @@ def _training(config: Config) -> Iterator[Rule]:
                 ("training.augmentation.crop", "data.size", "data.tile"),
                 f"expected at most the images' {list(shape)}, got {list(crop)}",
             )
-    if training.batch_size < config.cluster.workers:
+    cluster = config.cluster
+    if cluster.least_workers > cluster.most_workers:
+        yield ("cluster.workers",), f"expected [least, most], got {list(cluster.workers)}"
+    if training.batch_size < 2 * cluster.most_workers:
         yield (
             ("training.batch_size", "cluster.workers"),
-            f"expected at least one image for each of {config.cluster.workers} workers, got {training.batch_size}",
+            f"expected at least two images for each of {cluster.most_workers} workers (batch normalisation cannot "
+            f"train on one), got {training.batch_size}",
         )
     if training.precision != "fp32" and config.cluster.gpu is False:
         yield (

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines import resources
 from pipelines.config import Config, load
+from pipelines.machines import machines
 from pipelines.storage import Storage, open_storage
 from weakseg.errors import ResourceError
 
@@ -43,6 +44,7 @@ def refusal(config: Config, storage: Storage, **options: float) -> str:
 @pytest.mark.parametrize(
     ("nodes", "overrides", "start"),
     [
+        ([{"CPU": 2}], ["cluster.workers=[3, 9]"], "cluster.workers: 3 with 1 CPUs each"),
         (
             [{"CPU": 4}],
             ["cluster.workers=9"],
@@ -79,11 +81,30 @@ def test_a_plan_that_does_not_fit_is_refused_in_one_line(
         ([{"CPU": 3}], ["cluster.workers=2", "cluster.actors=2"]),
         ([{"CPU": 4}] * 2, ["cluster.workers=4", "cluster.cpus_per_worker=2"]),
         ([{"CPU": 3, "GPU": 2}], ["cluster.gpu=true", "cluster.workers=2"]),
+        ([{"CPU": 2}], ["cluster.workers=[1, 9]"]),
     ],
 )
 def test_a_plan_that_fits_passes(monkeypatch: pytest.MonkeyPatch, storage: Storage, nodes: list, overrides: list[str]):
     cluster_of(monkeypatch, *nodes)
     resources.check(plan(*overrides), storage)
+
+
+def test_machines_that_an_autoscaler_may_start_count(monkeypatch: pytest.MonkeyPatch, storage: Storage):
+    cluster_of(monkeypatch, {"CPU": 0.0}, {"CPU": 4.0})
+    kinds = [({"CPU": 4.0}, 2), ({"CPU": 4.0, "GPU": 1.0}, 3), ({"CPU": 1.0}, 0)]
+    monkeypatch.setattr("pipelines.machines._kinds", lambda: kinds)
+    assert [node.get("GPU", 0.0) for node in machines()] == [0, 0, 0, 1, 1, 1]
+    assert resources.use_gpu(plan("cluster.workers=3"))
+    resources.check(
+        plan("cluster.workers=3", "cluster.cpus_per_worker=2"), storage, wait=0
+    )  # nothing is waited for: Ray will start what is missing
+    assert "the cluster has 3;" in refusal(plan("cluster.workers=4", "cluster.gpu=true"), storage)
+
+
+@pytest.mark.parametrize(("workers", "expected"), [("[2, 4]", True), ("[3, 4]", False)])
+def test_the_least_of_elastic_workers_decide_on_gpus(monkeypatch: pytest.MonkeyPatch, workers: str, expected: bool):
+    cluster_of(monkeypatch, {"CPU": 8.0, "GPU": 2.0})
+    assert resources.use_gpu(plan(f"cluster.workers={workers}")) is expected
 
 
 def test_cpus_that_others_hold_are_waited_for_and_then_refused(monkeypatch: pytest.MonkeyPatch, storage: Storage):

@@ -1,10 +1,9 @@
-"""The train stage on Ray Train: a worker that dies, a snapshot that cannot be read, what a user gets wrong."""
+"""The train stage on Ray Train: a worker or driver that dies, another storage, what a user gets wrong."""
 
 import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines import train
+from pipelines.checkpoints import SNAPSHOT
+from pipelines.storage import Folder, open_storage
 from weakseg.errors import WeaksegError
 
 pytestmark = pytest.mark.ray
@@ -28,28 +29,48 @@ def untrained(finished_run: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path
     return root
 
 
-def test_killed_worker_goes_on_from_the_last_epoch(
+def test_worker_killed_after_an_epoch_and_after_a_notice_goes_on(
     untrained: Path, finished_run: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    died = untrained / "died"
+    """Killed after the first epoch, then in the second, at a step of which a notice has made a checkpoint."""
+    deaths = [untrained / name for name in ("epoch-0001", "epoch-0001-step-00000002")]
 
     def work(settings: dict[str, Any]) -> Any:
-        """The real training function, in a worker that is killed once, after its first epoch."""
+        """The real training function, in a worker that is killed once each time one of the checkpoints is there."""
+        import time
+
+        import ray.train
+
         from pipelines import train_worker
+        from pipelines.checkpoints import newest
+        from weakseg.training import epoch
 
         fit = train_worker.fit
+        epoch.STEPS_BETWEEN_CHECKS = 2
 
-        def fit_and_die(*arguments: Any, on_epoch: Callable[[Any], None], **options: Any) -> Any:
-            def then_die(result: Any) -> None:
+        def die(death: Path) -> None:
+            while newest(settings["storage"], settings["folder"]) != death.name:
+                time.sleep(0.05)
+            death.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def fit_and_die(*arguments: Any, on_epoch: Any, on_steps: Any, **options: Any) -> Any:
+            def after_epoch(result: Any) -> None:
                 on_epoch(result)
-                if not died.exists():
-                    died.touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
+                if not deaths[0].exists():
+                    die(deaths[0])
 
-            return fit(*arguments, on_epoch=then_die, **options)
+            def after_steps(progress: Any) -> None:
+                on_steps(progress)
+                if progress.epoch == 1 and not deaths[1].exists():
+                    die(deaths[1])
+
+            return fit(*arguments, on_epoch=after_epoch, on_steps=after_steps, **options)
 
         monkey = pytest.MonkeyPatch()
         monkey.setattr(train_worker, "fit", fit_and_die)
+        notice = ray.train.PreemptionInfo(deadline_ms=None, preempted_node_to_ranks={"node": [0]})
+        monkey.setattr(ray.train, "get_preemption_info", lambda: notice if deaths[0].exists() else None)
         try:
             return train_worker.work(settings)
         finally:
@@ -58,44 +79,72 @@ def test_killed_worker_goes_on_from_the_last_epoch(
     monkeypatch.setattr(train, "work", work)
     with tiny.reopened(untrained) as (config, ledger):
         history = train.run(config, ledger, 0, console=tiny.console())
-    assert died.exists()
+    assert all(death.exists() for death in deaths)
     assert [row["epoch"] for row in history] == [1, 2]
+    for name in ("model.safetensors", "train/history.json"):
+        key = Path("runs/tiny/rounds/000", name)
+        assert (untrained / key).read_bytes() == (finished_run[0] / key).read_bytes()
+    assert sorted(path.name for path in (untrained / "runs/tiny/rounds/000/train").iterdir()) == ["history.json"]
+
+
+@pytest.mark.long
+def test_a_driver_that_died_goes_on_without_rays_list(
+    untrained: Path, finished_run: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint that a dead driver left is taken up where the list of them was cut short."""
+    seen = untrained / "seen"
+
+    def work(settings: dict[str, Any]) -> Any:
+        from pipelines import train_worker
+
+        fit = train_worker.fit
+
+        def seeing(*arguments: Any, state: Any, **options: Any) -> Any:
+            seen.write_text(str(state and state["epoch"]))
+            return fit(*arguments, state=state, **options)
+
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(train_worker, "fit", seeing)
+        try:
+            return train_worker.work(settings)
+        finally:
+            monkey.undo()
+
+    delete = Folder.delete_tree
+    monkeypatch.setattr(train, "work", work)
+    monkeypatch.setattr(Folder, "delete_tree", lambda self, key: None if "fit-" in key else delete(self, key))
+    with tiny.reopened(untrained) as (config, ledger):
+        train.run(config, ledger, 0, console=tiny.console())
+        assert seen.read_text() == "None"
+        monkeypatch.setattr(Folder, "delete_tree", delete)
+        (folder,) = (untrained / "runs/tiny/rounds/000/train").glob("fit-*")
+        shutil.rmtree(folder / "epoch-0002")
+        (folder / SNAPSHOT).write_text("{")
+        (untrained / "runs/tiny/rounds/000/model.safetensors").unlink()
+        train.run(config, ledger, 0, console=tiny.console())
+    assert seen.read_text() == "1"
     model = Path("runs/tiny/rounds/000/model.safetensors")
     assert (untrained / model).read_bytes() == (finished_run[0] / model).read_bytes()
 
 
-def test_snapshot_cut_short_is_moved_aside(tmp_path: Path) -> None:
-    folder = tmp_path / "fit-1"
-    folder.mkdir()
-    (folder / "checkpoint_manager_snapshot.json").write_text('{"checkpoint_results": [{"checkp')
-    train._move_unreadable_aside(folder)
-    assert not folder.exists()
-    assert (tmp_path / "fit-1.unreadable").exists()
-
-
-def test_snapshot_that_names_a_missing_checkpoint_is_moved_aside(tmp_path: Path) -> None:
-    folder = tmp_path / "fit-1"
-    folder.mkdir()
-    snapshot = folder / "checkpoint_manager_snapshot.json"
-    snapshot.write_text('{"checkpoint_results": [{"checkpoint_dir_name": "epoch-0001"}]}')
-    train._move_unreadable_aside(folder)
-    assert not folder.exists()
-
-
-def test_readable_snapshot_stays(tmp_path: Path) -> None:
-    folder = tmp_path / "fit-1"
-    (folder / "epoch-0001").mkdir(parents=True)
-    (folder / "epoch-0001" / train.CHECKPOINT).write_bytes(b"")
-    snapshot = folder / "checkpoint_manager_snapshot.json"
-    snapshot.write_text('{"checkpoint_results": [{"checkpoint_dir_name": "epoch-0001"}]}')
-    train._move_unreadable_aside(folder)
-    assert snapshot.exists()
+@pytest.mark.long
+def test_training_on_s3_is_the_same(
+    untrained: Path, finished_run: tuple[Path, dict[str, Any]], s3_root: str, ray_session: str
+) -> None:
+    storage = open_storage(s3_root)
+    storage.upload_folder("pools", untrained / "pools")
+    storage.upload_folder("runs", untrained / "runs")
+    with tiny.reopened(s3_root) as (config, ledger):
+        train.run(config, ledger, 0, console=tiny.console())
+    model = Path("runs/tiny/rounds/000/model.safetensors")
+    assert storage.read_bytes(str(model)) == (finished_run[0] / model).read_bytes()
+    left = [key for key in storage.list("runs/tiny/rounds/000/train")]
+    assert left == ["runs/tiny/rounds/000/train/history.json"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training__batch_size": "3", "cluster__workers": "2"}, "batch_size"),
         ({"model__encoder": "resnet81"}, "resnet18"),
         ({"model__architecture": "unet"}, "squeezenet1_0"),
         ({"loss__class_weights": "[1.0, 2.0]"}, "loss.class_weights: expected 6 numbers, one per class, got 2"),

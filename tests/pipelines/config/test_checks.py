@@ -60,7 +60,10 @@ BROKEN = {
     "training.augmentation.crop: expected at most the images' [96, 128], got [96, 256]": [
         "training.augmentation.crop=[96, 256]"
     ],
-    "training.batch_size: expected at least one image for each of 5 workers, got 4": ["cluster.workers=5"],
+    "training.batch_size: expected at least two images for each of 3 workers (batch normalisation cannot train on one"
+    "), got 4": ["cluster.workers=3"],
+    "training.batch_size: expected at least two images for each of 4 workers": ["cluster.workers=[1, 4]"],
+    "cluster.workers: expected [least, most], got [2, 1]": ["cluster.workers=[2, 1]"],
     "training.precision: expected fp32 where cluster.gpu is false, got fp16": [
         "training.precision=fp16",
         "cluster.gpu=false",

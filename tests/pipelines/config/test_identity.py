@@ -15,7 +15,7 @@ def of(*overrides: str) -> dict[str, object]:
     [
         "labelling.rounds=9",
         "stop.budget=100",
-        "cluster.workers=3",
+        "cluster.workers=[1, 2]",
         "cluster.actors=2",
         "tracking.experiment=other",
         "register.name=other",
