@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,15 +124,13 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop the head and all that it started: its descendants, and what of its session lives on without a parent."""
+    """Kill the head and all that it started: its descendants, and what of its session lives on without a parent.
+
+    A head that is asked to end would first drain its node for half a minute.
+    """
     members = {member.pid: member for member in _members(process.pid)}
-    process.terminate()
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if process.poll() is None:
-        process.kill()
-        process.wait()
+    process.kill()
+    process.wait()
     for member in [*members.values(), *_members(process.pid)]:
         try:
             member.kill()  # psutil makes sure that the id was not given to another process since
