@@ -9,10 +9,14 @@ import pytest
 from pipelines import signals
 
 
+def stop_here(number: int) -> None:
+    os.kill(os.getpid(), number)
+    threading.Event().wait(10)
+
+
 def raised(number: int) -> signals.Stopped:
     with pytest.raises(signals.Stopped) as caught, signals.stoppable():
-        os.kill(os.getpid(), number)
-        threading.Event().wait(10)
+        stop_here(number)
     for handled in signals.HANDLED:  # the block has left its handler for a second signal
         signal.signal(handled, signal.default_int_handler if handled == signal.SIGINT else signal.SIG_DFL)
     return caught.value
