@@ -6,11 +6,13 @@ step, and a run that is given more rounds just goes on. The driver alone writes 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, signals, supervise, train
+from pipelines.annotation import serve
+from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
@@ -18,7 +20,7 @@ from pipelines.pool import Pool
 from pipelines.rounds import choose_round
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
-from pipelines.summary import COLUMNS, means, percent, row, sentence
+from pipelines.summary import COLUMNS, SCORE_COLUMNS, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
 from pipelines.wrong_labels import label_errors
@@ -54,6 +56,7 @@ class Driver:
     parent_run_id: str
     console: Console
     trial: Trial | None = None
+    desk: Desk | None = None
 
 
 def active(config: Config, console: Console, *, trial: Trial | None = None) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def run_training(config: Config, console: Console, *, trial: Trial | None = None
 
 def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`."""
-    with _driver(config, console) as driver:
+    with _driver(config, console, people=False) as driver:
         ledger = driver.ledger
         finished = [k for k in range(config.labelling.rounds) if ledger.exists(f"{ledger.round(k)}/_SUCCESS")]
         if not finished:
@@ -101,19 +104,12 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
                 temperature = scores["val"]["calibration"]["temperature"] if "val" in scores else 1.0
                 given = None if split == "val" else temperature
                 scores[split] = evaluate.run(config, ledger, last, split, console=console, temperature=given)
-        console.table(
-            f"{ledger.run}, round {last}",
-            ["split", "images", "mIoU", "boundary F1"],
-            [
-                [split, str(found["images"]), percent(found["miou"]), percent(found["boundary"]["f1"])]
-                for split, found in scores.items()
-            ],
-        )
+        console.table(f"{ledger.run}, round {last}", SCORE_COLUMNS, score_rows(scores))
         return {"run": ledger.run, "round": last, **scores}
 
 
 @contextmanager
-def _driver(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Driver]:
+def _driver(config: Config, console: Console, trial: Trial | None = None, *, people: bool = True) -> Iterator[Driver]:
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
     console.run = config.run
@@ -125,6 +121,7 @@ def _driver(config: Config, console: Console, trial: Trial | None = None) -> Ite
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
     train.check(config, len(pool.classes))
+    register.check(config)
     settings = identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         supervise.run(config, ledger)
@@ -138,7 +135,9 @@ def _driver(config: Config, console: Console, trial: Trial | None = None) -> Ite
         )
         tracker.log_pool(parent, pool)
         try:
-            yield Driver(config, ledger, tracker, parent, console, trial)
+            asks = people and config.labelling.annotator == "browser"
+            with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
+                yield Driver(config, ledger, tracker, parent, console, trial, desk)
         except Exception:
             tracker.finish_all("FAILED")
             raise
@@ -181,7 +180,8 @@ def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
             step_finished("score", round)
         select.run(config, ledger, round, console=console)
         step_finished("select", round)
-        annotate.run(config, ledger, round)
+    if config.supervision.points or driver.desk is not None:
+        annotate.run(config, ledger, round, desk=driver.desk, console=console)
         step_finished("annotate", round)
 
     def on_epochs(rows: list[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from pipelines.chunks import Job, attempt_chunk
 from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.credentials import worker_env
-from pipelines.files import Lock
+from pipelines.data_files import open_files
 from pipelines.ledger.layout import SUCCESS, pool_key, pool_lock_key
 from pipelines.manifest import encode, finish, made_with
 from pipelines.pool import Pool
@@ -84,6 +84,7 @@ def run(
         images=data.images,
         size=data.size,
         coarse=config.supervision.coarse == "layout",
+        files=open_files(data.path),
     )
     found = census(layout, size=data.size, tile=data.tile)
     job = Job(
@@ -145,7 +146,7 @@ def prepare(config: Config, console: Console) -> dict[str, Any]:
 
 def quarantine_path(storage: Storage, result: PoolResult) -> str:
     """Where the list of quarantined files lies."""
-    return str(storage.local_path(f"{pool_key(result.digest)}/quarantine.parquet"))
+    return storage.address(f"{pool_key(result.digest)}/quarantine.parquet")
 
 
 def _complete(job: Job) -> bool:
@@ -154,7 +155,7 @@ def _complete(job: Job) -> bool:
 
 
 @contextmanager
-def _only_one(job: Job, console: Console | None) -> Iterator[Lock]:
+def _only_one(job: Job, console: Console | None) -> Iterator[None]:
     """Two runs may want one pool at the same time: the second waits for what the first makes."""
     key = pool_lock_key(job.digest)
     try:
@@ -164,7 +165,7 @@ def _only_one(job: Job, console: Console | None) -> Iterator[Lock]:
             console.line(f"pool {job.digest}: another driver is preparing it; waiting")
         lock = job.storage.lock(key, wait=True)
     with lock:
-        yield lock
+        yield
 
 
 def _make(job: Job, found: Census, console: Console | None, connect: Callable[[], object]) -> int:

@@ -1,9 +1,11 @@
 """Ray found or started, and whether it can carry the plan: refused in one line before anything is spent."""
 
 import os
+import pickle
 import shutil
 import socket
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -228,25 +230,43 @@ def _job_faults(storage: Storage) -> Iterator[str]:
 
 def _storage_faults(storage: Storage) -> Iterator[str]:
     """Whether the storage can be written and has room."""
-    key = f".probe-{uuid.uuid4().hex}"
     try:
-        storage.write_bytes(key, b"weakseg")
-        storage.delete_tree(key)
+        storage.check()
     except (ResourceError, OSError) as error:
-        yield f"storage.root: {storage.path} cannot be written: {error}"
+        yield f"storage.root: {storage.root} cannot be written: {error}" if storage.is_local else str(error)
         return
-    if Path(storage.path).is_dir():
-        free = shutil.disk_usage(storage.path).free
+    # What goes to S3 is made on the local disk first.
+    name, folder = ("storage.root", storage.root) if storage.is_local else ("TMPDIR", tempfile.gettempdir())
+    if Path(folder).is_dir():
+        free = shutil.disk_usage(folder).free
         if free < LEAST_DISK:
             left, least = f"{free / 2**20:.0f} MB", f"{LEAST_DISK / 2**20:.0f} MB"
-            yield f"storage.root: {storage.path} has {left} left, at least {least} are needed"
+            yield f"{name}: {folder} has {left} left, at least {least} are needed"
+
+
+def check_tracking(uri: str) -> None:
+    """Refuse a tracking store that does not answer, before MLflow tries again and again.
+
+    Raises:
+        ResourceError: In one line.
+    """
+    for fault in _uri_faults(uri, timeout=5.0):
+        raise ResourceError(fault)
 
 
 def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterator[str]:
     """Whether the tracking server answers, where there is one."""
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        return
+    if uri:
+        yield from _uri_faults(uri, timeout=timeout)
+    elif not storage.is_local:
+        # Here, because it brings MLflow.
+        from pipelines.tracking import no_database
+
+        yield f"tracking.uri: {no_database(storage)}"
+
+
+def _uri_faults(uri: str, *, timeout: float) -> Iterator[str]:
     named = f"tracking.uri: {hidden(uri)}"
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file"):
@@ -272,9 +292,8 @@ def _node_faults(storage: Storage, wait: float) -> Iterator[str]:
     key = f".probe-{uuid.uuid4().hex}"
     storage.write_bytes(key, b"weakseg")
     try:
-        path = storage.local_path(key)
         nodes = [node for node in ray.nodes() if node["Alive"]]
-        answers = {node["NodeID"]: _probe(node["NodeID"], str(path)) for node in nodes}
+        answers = {node["NodeID"]: _probe(node["NodeID"], storage, key) for node in nodes}
         ray.wait(list(answers.values()), num_returns=len(answers), timeout=wait)
         for node in nodes:
             yield from _node_fault(node["NodeManagerHostname"], answers[node["NodeID"]], storage)
@@ -282,26 +301,34 @@ def _node_faults(storage: Storage, wait: float) -> Iterator[str]:
         storage.delete_tree(key)
 
 
-def _probe(node_id: str, path: str) -> "ray.ObjectRef[tuple[str, str, bool]]":
-    """Ask a node for its weakseg and Python versions and whether it sees a file."""
+def _probe(node_id: str, storage: Storage, key: str) -> "ray.ObjectRef[tuple[str, str, str]]":
+    """Ask a node for its weakseg and Python versions and what is wrong with the storage as it sees it."""
+    packed = pickle.dumps(storage)
 
-    def probe() -> tuple[str, str, bool]:  # nested, so that it travels by value: the node may not have this module
+    def probe() -> tuple[str, str, str]:  # nested, so that it travels by value: the node may not have this module
+        import pickle
         import sys
-        from pathlib import Path
 
         import weakseg
 
-        return weakseg.__version__, ".".join(map(str, sys.version_info[:2])), Path(path).exists()
+        fault = ""
+        try:
+            pickle.loads(packed).read_bytes(key)
+        except FileNotFoundError:
+            fault = "it does not see it; use a folder that all nodes share, or s3://bucket/prefix"
+        except weakseg.errors.WeaksegError as error:
+            fault = str(error)
+        return weakseg.__version__, ".".join(map(str, sys.version_info[:2])), fault
 
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
     options = {"num_cpus": 0, "max_retries": 1, "scheduling_strategy": on_node, "runtime_env": worker_env()}
     return ray.remote(probe).options(**options).remote()
 
 
-def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, bool]]", storage: Storage) -> Iterator[str]:
+def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, str]]", storage: Storage) -> Iterator[str]:
     """What is wrong with one node's answer."""
     try:
-        version, python, sees = ray.get(answer, timeout=0.1)
+        version, python, fault = ray.get(answer, timeout=0.1)
     except ray.exceptions.GetTimeoutError:
         yield f"cluster: node {host} does not answer; check it with `ray status`"
         return
@@ -312,5 +339,5 @@ def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, bool]]", stora
     here = ".".join(map(str, sys.version_info[:2]))
     if (version, python) != (__version__, here):
         yield f"cluster: node {host} has weakseg {version} on Python {python}, here it is {__version__} on {here}"
-    if not sees:
-        yield f"storage.root: node {host} does not see {storage.path}; use a folder that all nodes share"
+    if fault:
+        yield f"storage.root: {storage.root} on node {host}: {fault}"

@@ -51,12 +51,13 @@ def open_tracker(config: Config, storage: Storage) -> "Tracker":
         ResourceError: If the store is of a kind that MLflow cannot write, or the experiment cannot be used.
     """
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    uri = tracking_uri(config, storage)
+    if uri.startswith(("http://", "https://", "databricks")):
+        return Tracker(uri, config.tracking.experiment)
     # The tables of a new database are made at the first touch: two drivers at once would both make them.
     with storage.lock("mlflow.lock", wait=True):
-        uri = tracking_uri(config, storage)
-        served = uri.startswith(("http://", "https://", "databricks"))
         # A server knows where artefacts go; without one MLflow would put them into the current folder.
-        location = None if served else storage.local_path("mlruns").as_uri()
+        location = as_uri(storage.address("mlruns"))
         return Tracker(uri, config.tracking.experiment, artifact_location=location)
 
 
@@ -64,12 +65,14 @@ def tracking_uri(config: Config, storage: Storage) -> str:
     """The store: `tracking.uri`, else MLFLOW_TRACKING_URI, else the database below the storage's root.
 
     Raises:
-        ResourceError: If it is a folder, which MLflow no longer writes.
+        ResourceError: If it is a folder, which MLflow no longer writes, or none is named and the root is on S3.
     """
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
+        if not storage.is_local:
+            raise ResourceError(f"tracking.uri: {no_database(storage)}")
         # Of the path's characters only these two mean something else in a database's address.
-        path = str(storage.local_path("mlflow.db")).replace("%", "%25").replace("?", "%3F")
+        path = storage.address("mlflow.db").replace("%", "%25").replace("?", "%3F")
         return f"sqlite:///{path}"
     if ("://" not in uri and uri != "databricks") or uri.startswith("file:"):
         raise ResourceError(
@@ -79,6 +82,14 @@ def tracking_uri(config: Config, storage: Storage) -> str:
     relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
     # Made absolute, so that a rerun from another folder opens the same one.
     return f"sqlite:///{Path(relative[1]).absolute()}" if relative and relative[1] != ":memory:" else uri
+
+
+def no_database(storage: Storage) -> str:
+    """Why there is no tracking store by default where the root is on S3, and what to do."""
+    return (
+        f"MLflow's database cannot lie on S3 ({storage.root}); "
+        "set tracking.uri or MLFLOW_TRACKING_URI to a server: http://server:5000"
+    )
 
 
 class Tracker:
@@ -195,7 +206,7 @@ class Tracker:
         with warnings.catch_warnings():
             # MLflow knows folders under two names and wonders which is meant.
             warnings.simplefilter("ignore", UserWarning)
-            source = resolve_dataset_source(pool.storage.local_path(pool_key(pool.digest)).as_uri())
+            source = resolve_dataset_source(as_uri(pool.storage.address(pool_key(pool.digest))))
         dataset = MetaDataset(source, name=pool.manifest["layout"], digest=pool.digest)
         entity = DatasetInput(dataset._to_mlflow_entity(), [InputTag(_CONTEXT, "training")])
         self.client.log_inputs(run_id, [entity])
@@ -274,6 +285,11 @@ class Tracker:
                 return -math.inf
             self._logged[run_id, key] = max(metric.step for metric in history)
         return self._logged[run_id, key]
+
+
+def as_uri(address: str) -> str:
+    """A storage's address as MLflow wants it: paths as file:// addresses."""
+    return address if "://" in address else Path(address).as_uri()
 
 
 def _metric_name(name: str) -> str:

@@ -67,7 +67,7 @@ def run(
         return ledger.read_json(history_key)
     settings = _settings(config, ledger, round)
     name = f"fit-{settings['digest']}"
-    folder = ledger.path(f"{ledger.round(round)}/train")
+    folder = ledger.address(f"{ledger.round(round)}/train")
     with _watched(console, Path(folder) / name, round, settings["epochs"], on_epochs):
         result = _fit(config, settings, name=name, storage_path=folder)
     checkpoint = Path(result.checkpoint.path)
