@@ -106,7 +106,8 @@ def misplaced() -> str | None:
         One line that says so and what to do.
     """
     own = ray.get_runtime_context().get_node_id()
-    places = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Resources"].get("driver")}
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    places = {node["NodeID"]: node["NodeManagerHostname"] for node in alive if node["Resources"].get("driver")}
     if not places or own in places:
         return None
     hosts = ", ".join(sorted(set(places.values())))
