@@ -139,11 +139,11 @@ def _driver(config: Config, console: Console, trial: Trial | None = None, *, peo
             with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
                 yield Driver(config, ledger, tracker, parent, console, trial, desk)
         except Exception:
-            tracker.finish_all("FAILED")
+            tracker.end(parent, "FAILED")
             raise
         except BaseException:
             # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
-            signals.at_most(1.0, lambda: tracker.finish_all("KILLED"))
+            signals.at_most(1.5, lambda: tracker.end(parent, "KILLED"))
             raise
         tracker.finish(parent, "FINISHED")
 

@@ -38,6 +38,7 @@ def connect(config: Config, *, verbose: bool = False) -> None:
     """Connect to the Ray that RAY_ADDRESS names, else start one on this machine; nothing if connected already.
 
     RAY_AUTH_MODE is the user's: unset, a Ray started here protects itself with a token in ~/.ray, as is Ray's default.
+    MLflow's credentials are blanked for everything that this driver starts remotely.
 
     Args:
         config: The plan, which decides how many logical CPUs a small machine offers.
@@ -48,13 +49,17 @@ def connect(config: Config, *, verbose: bool = False) -> None:
     """
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {} if verbose else {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {} if verbose else {"log_to_driver": False, "logging_level": "ERROR"}
+    if blank := worker_env():
+        # For whatever runs remotely, Ray's own helpers too. The variable lets it stand against a job's env_vars.
+        options["runtime_env"] = blank
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     address = os.environ.get("RAY_ADDRESS")
     if address and address != "local":
         try:
             _knock(address)
             with signals.kept():
-                ray.init(address=address, **quiet)
+                ray.init(address=address, **options)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             fault = f"no Ray answers at RAY_ADDRESS={address} ({reason}); unset it to start one here"
@@ -68,7 +73,7 @@ def connect(config: Config, *, verbose: bool = False) -> None:
             num_cpus=local_cpus(config, os.cpu_count() or 1),
             object_store_memory=OBJECT_STORE,
             include_dashboard=False,
-            **quiet,
+            **options,
         )
 
 
@@ -102,7 +107,8 @@ def misplaced() -> str | None:
         One line that says so and what to do.
     """
     own = ray.get_runtime_context().get_node_id()
-    places = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Resources"].get("driver")}
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    places = {node["NodeID"]: node["NodeManagerHostname"] for node in alive if node["Resources"].get("driver")}
     if not places or own in places:
         return None
     hosts = ", ".join(sorted(set(places.values())))

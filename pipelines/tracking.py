@@ -117,7 +117,6 @@ class Tracker:
         self.experiment_id = self._experiment(experiment, artifact_location).experiment_id
         self._logged: dict[tuple[str, str], int] = {}
         self._new: set[str] = set()
-        self._running: list[str] = []
         # Epochs are logged from the thread that watches the training.
         self._lock = threading.Lock()
 
@@ -153,7 +152,6 @@ class Tracker:
             if found.info.status != "RUNNING":
                 self.client.update_run(found.info.run_id, status="RUNNING")
             self._set_tags(found, all_tags)
-        self._running.append(found.info.run_id)
         self._set_params(found, params or {})
         return str(found.info.run_id)
 
@@ -214,12 +212,13 @@ class Tracker:
     def finish(self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED") -> None:
         """End a run; :meth:`run` sets it running again."""
         self.client.set_terminated(run_id, status)
-        self._running = [running for running in self._running if running != run_id]
 
-    def finish_all(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """End every run that this process has set running, the innermost first."""
-        for run_id in reversed(self._running):
-            self.finish(run_id, status)
+    def end(self, run_id: str, status: Literal["FAILED", "KILLED"]) -> None:
+        """End a run, and whatever below it is still running, before its time."""
+        below = f"tags.`{_PARENT}` = '{run_id}' and attributes.status = 'RUNNING'"
+        for child in self.client.search_runs([self.experiment_id], below):
+            self.end(child.info.run_id, status)
+        self.finish(run_id, status)
 
     @contextmanager
     def as_default(self) -> Iterator[None]:

@@ -7,9 +7,9 @@ Only finished trials count as done; the others go on inside their own runs. The 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from pipelines import prepare, resources, train
+from pipelines import prepare, resources, signals, train
 from pipelines.config import Config
 from pipelines.config.space import Point, seeds, words
 from pipelines.console import Console, duration
@@ -100,8 +100,12 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
         state = _Sweep(config, ledger, tracker, run_id, console, at_once, carry)
         try:
             result = _carry_out(state, points, source)
-        except BaseException as error:
-            tracker.finish(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception:
+            tracker.end(run_id, "FAILED")
+            raise
+        except BaseException:
+            # As in a single run: the lease must be given back in any case.
+            signals.at_most(1.5, lambda: tracker.end(run_id, "KILLED"))
             raise
         tracker.finish(run_id, "FINISHED")
         return result
@@ -218,7 +222,7 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
     def on_finished(name: str, outcome: dict[str, Any]) -> None:
         trial = left[name]
         if outcome.get("stopped"):
-            close(state.tracker, relay.opened.get(name), "KILLED")
+            _end(state, relay.opened.get(name), "KILLED")
         record = {
             "trial": name,
             "point": trial.point,
@@ -233,7 +237,7 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
         trial_finished(len(state.records))
 
     def on_failed(name: str, error: str) -> None:
-        close(state.tracker, relay.opened.get(name), "FAILED")
+        _end(state, relay.opened.get(name), "FAILED")
         ledger.write_bytes(f"failures/{name}.txt", error.encode())
         state.failures[name] = error.splitlines()[-1]
         told(name, f"failed {ATTEMPTS} times, at last with {state.failures[name]}")
@@ -251,15 +255,10 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
     )
 
 
-def close(tracker: Tracker, run_id: str | None, status: str) -> None:
-    """End the MLflow runs of a trial that could not do so itself: its own and those of its rounds."""
-    if run_id is None:
-        return
-    children = tracker.client.search_runs(
-        [tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
-    )
-    for ended in (*(child.info.run_id for child in children), run_id):
-        tracker.finish(ended, status)
+def _end(state: _Sweep, run_id: str | None, status: Literal["FAILED", "KILLED"]) -> None:
+    """End the MLflow run of a trial that could not do so itself, where it had one."""
+    if run_id is not None:
+        state.tracker.end(run_id, status)
 
 
 def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source: str) -> dict[str, Any]:

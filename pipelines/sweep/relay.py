@@ -14,9 +14,11 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
+from pipelines.credentials import worker_env
+from pipelines.resources import driver_share
 from pipelines.tracking import Tracker
 
-METHODS = ("run", "log_metrics", "log_epochs", "log_bytes", "log_pool", "finish")
+METHODS = ("run", "log_metrics", "log_epochs", "log_bytes", "log_pool", "finish", "end")
 """Of a Tracker, what a trial may ask for."""
 
 
@@ -89,7 +91,9 @@ class Relay:
 
     def __init__(self, tracker: Tracker) -> None:
         """Carry out calls with a tracker."""
-        self.mailbox = ray.remote(_Mailbox).options(num_cpus=0, max_concurrency=1000).remote()
+        # It must live as long as the driver does.
+        options = {"num_cpus": 0, "max_concurrency": 1000, "resources": driver_share(), "runtime_env": worker_env()}
+        self.mailbox = ray.remote(_Mailbox).options(**options).remote()
         self.opened: dict[str, str] = {}
         self._tracker = tracker
         self._thread = threading.Thread(target=self._serve, name="relay of trials", daemon=True)

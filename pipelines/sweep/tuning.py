@@ -13,6 +13,7 @@ import ray
 import ray.tune as tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from pipelines import signals
 from pipelines.cli import users_fault
 from pipelines.config.sweep import Asha
 from pipelines.storage import Storage
@@ -67,7 +68,7 @@ def run_trials(
     watch = _Watch(finished, failed)
     folder, _, name = f"{storage.path}/{key}".rpartition("/")
     with _environment(_QUIET), _silent(verbose):
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(_trainable(dict(tasks), carry), _beside_the_driver()),
             param_space={"trial": tune.grid_search(list(tasks))},
             tune_config=tune.TuneConfig(
@@ -87,7 +88,8 @@ def run_trials(
                 stop=_Faulty(watch),
                 verbose=0,
             ),
-        ).fit()
+        )
+        signals.beside(tuner.fit)
     storage.delete_tree(key)
     if watch.error is not None:
         raise watch.error

@@ -1,6 +1,9 @@
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -150,3 +153,39 @@ def test_python_m_pipelines_is_the_same():
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
     assert "did you mean demo?" in finished.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_is_one_line_and_the_signals_code(
+    stand_in, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+):
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    def verb(config: object, console: object) -> None:
+        os.kill(os.getpid(), number)
+        threading.Event().wait(10)
+
+    before = {handled: signal.getsignal(handled) for handled in cli.signals.HANDLED}
+    monkeypatch.setattr(cli.signals, "leave", leave)
+    stand_in(verb)
+    try:
+        result = runner.invoke(cli.app, ["demo", "--set", "run=mine"])
+    finally:
+        for handled, handler in before.items():
+            signal.signal(handled, handler)
+    assert result.exit_code == code
+    (line,) = result.stderr.splitlines()
+    assert line == f"mine: stopped by {number.name}; what is finished is kept, the same command goes on from there"
+
+
+def test_no_error_shows_a_password(stand_in):
+    def verb(config: object, console: object) -> None:
+        raise KeyError("cannot reach postgresql://me:word-of-nobody@host/db")
+
+    stand_in(verb)
+    result = runner.invoke(cli.app, ["demo"])
+    assert result.exit_code == 1
+    assert "word-of-nobody" not in result.output
+    assert "Traceback" in result.stderr
+    assert "postgresql://me:***@host/db" in result.stderr

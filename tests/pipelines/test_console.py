@@ -32,6 +32,70 @@ def test_off_a_terminal_a_stage_is_one_line():
     ]
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def told(steps: int, total: int | None, *, each: float) -> list[str]:
+    """What a log shows of a stage whose steps take so many seconds each."""
+    out, clock = io.StringIO(), Clock()
+    with Console(file=out, clock=clock).stage("train", total=total) as stage:
+        for _ in range(steps):
+            clock.now += each
+            stage.advance()
+    return out.getvalue().splitlines()
+
+
+def test_a_log_tells_of_each_tenth_of_a_long_stage():
+    lines = told(50, 50, each=60)
+    assert lines[0] == "train: 5/50, about 45 min 00 s left"
+    assert lines[-2:] == ["train: 45/50, about 5 min 00 s left", "train: 50/50 in 50 min 00 s"]
+    assert len(lines) == 10
+
+
+def test_a_log_gets_no_line_sooner_than_half_a_minute_after_another():
+    assert told(10, 10, each=2.5) == ["train: 10/10 in 25.0 s"]
+    assert told(100, 100, each=1) == [
+        "train: 30/100, about 1 min 10 s left",
+        "train: 60/100, about 40.0 s left",
+        "train: 90/100, about 10.0 s left",
+        "train: 100/100 in 1 min 40 s",
+    ]
+
+
+def test_a_stage_that_is_slow_or_of_unknown_length_tells_every_five_minutes():
+    slow = told(1000, 1000, each=100)
+    assert slow[:2] == ["train: 3/1000, about 27 h 42 min left", "train: 6/1000, about 27 h 37 min left"]
+    assert told(7, None, each=100) == ["train: 3 in 5 min 00 s", "train: 6 in 10 min 00 s", "train: 7 in 11 min 40 s"]
+
+
+def test_in_a_log_every_line_names_the_run_once():
+    out = io.StringIO()
+    console = Console(file=out)
+    console.line("before")
+    console.run = "demo"
+    console.line("round 0: done before")
+    console.line("demo: all rounds are done")
+    with console.stage("prepare", total=0):
+        pass
+    lines = out.getvalue().splitlines()
+    assert lines[:3] == ["before", "demo: round 0: done before", "demo: all rounds are done"]
+    assert lines[3].startswith("demo: prepare: 0/0 in ")
+
+
+def test_on_a_terminal_the_run_is_not_repeated(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    console = Console(file=out, width=100)
+    console.run = "demo"
+    console.line("round 0: done before")
+    assert out.getvalue() == "round 0: done before\n"
+
+
 def test_a_stage_that_fails_is_not_called_done():
     out = io.StringIO()
     console = Console(file=out)

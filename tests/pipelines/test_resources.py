@@ -303,3 +303,35 @@ def test_runs_side_by_side_are_counted_by_what_is_short(
 ):
     cluster_of(monkeypatch, *nodes)
     assert resources.runs_at_once(plan(*settings)) == runs
+
+
+def test_a_driver_away_from_its_place_is_told(monkeypatch: pytest.MonkeyPatch):
+    cluster_of(monkeypatch, {"CPU": 4.0}, {"CPU": 0.0, "driver": 100.0})
+    here = SimpleNamespace(get_node_id=lambda: "0")
+    monkeypatch.setattr(resources.ray, "get_runtime_context", lambda: here)
+    assert "without the resource `driver`" in (text := str(resources.misplaced()))
+    assert "\n" not in text
+    here.get_node_id = lambda: "1"
+    assert resources.misplaced() is None
+    here.get_node_id = lambda: "0"
+    cluster_of(monkeypatch, {"CPU": 4.0})
+    assert resources.misplaced() is None
+
+
+def test_what_lives_with_the_driver_asks_for_its_place_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resources.ray, "cluster_resources", lambda: {"CPU": 4.0, "driver": 100.0})
+    assert resources.driver_share() == {"driver": 0.01}
+    monkeypatch.setattr(resources.ray, "cluster_resources", lambda: {"CPU": 4.0})
+    assert resources.driver_share() == {}
+
+
+def test_a_jobs_results_are_not_kept_where_they_are_deleted_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    job = tmp_path / "session/runtime_resources/working_dir_files/_ray_pkg_0"
+    job.mkdir(parents=True)
+    monkeypatch.chdir(job)
+    (fault,) = resources._job_faults(open_storage("./weakseg-data"))
+    assert fault.startswith("storage.root: weakseg-data lies in the folder that Ray unpacked for this job and deletes")
+    assert not list(resources._job_faults(open_storage(tmp_path / "shared")))
+    assert not list(resources._job_faults(open_storage("s3://bucket/prefix")))
+    monkeypatch.chdir(tmp_path)
+    assert not list(resources._job_faults(open_storage("./weakseg-data")))

@@ -40,6 +40,18 @@ def test_a_key_has_one_run_that_goes_on(tracker: Tracker) -> None:
     assert len(other.client.search_runs([other.experiment_id])) == 2
 
 
+def test_an_end_before_its_time_is_that_of_everything_still_running_below(tracker: Tracker) -> None:
+    top = tracker.run("sweep", name="sweep")
+    middle = tracker.run("sweep/a", name="a", parent_run_id=top)
+    done = tracker.run("sweep/a/0", name="a/0", parent_run_id=middle)
+    lowest = tracker.run("sweep/a/1", name="a/1", parent_run_id=middle)
+    other = tracker.run("other", name="other")
+    tracker.finish(done)
+    again(tracker).end(top, "KILLED")
+    found = {run.info.run_id: run.info.status for run in tracker.client.search_runs([tracker.experiment_id])}
+    assert found == {top: "KILLED", middle: "KILLED", lowest: "KILLED", done: "FINISHED", other: "RUNNING"}
+
+
 def test_a_deleted_run_is_made_anew(tracker: Tracker) -> None:
     first = tracker.run("demo-1", name="demo")
     tracker.client.delete_run(first)

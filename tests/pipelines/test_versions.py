@@ -16,7 +16,10 @@ def test_names_python_and_every_package() -> None:
 
 def test_git_sha_is_none_outside_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(versions, "__file__", str(tmp_path / "pipelines" / "versions.py"))
+    monkeypatch.delenv("WEAKSEG_GIT_SHA", raising=False)
     assert versions.git_sha() is None
+    monkeypatch.setenv("WEAKSEG_GIT_SHA", "abc")  # a job says which commit it was submitted from
+    assert versions.git_sha() == "abc"
 
 
 def test_git_sha_says_what_is_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
