@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines import prepare, resources, train
+from pipelines import prepare, resources, signals, train
 from pipelines.config import Config
 from pipelines.config.space import Point, seeds, words
 from pipelines.console import Console, duration
@@ -82,10 +82,13 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
     assert config.sweep is not None
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
+    console.run = config.run
     points = listed_points(config)
     examples = _examples(config, points)
     resources.connect(config, verbose=console.verbose)
     resources.check(config, storage)
+    if warning := resources.misplaced():
+        console.line(warning)
     at_once = concurrent(config)
     pool = _prepared(examples, storage, console)
     settings = sweep_identity(config, pool.digest)
@@ -100,8 +103,12 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
         state = _Sweep(config, ledger, tracker, run_id, console, at_once, carry)
         try:
             result = _carry_out(state, points, source)
-        except BaseException as error:
-            tracker.finish(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception:
+            tracker.finish_all("FAILED")
+            raise
+        except BaseException:
+            # As of any run: a stopped job has 3 s in all. With the sweep's own end those of the trials under way.
+            signals.at_most(1.0, lambda: tracker.finish_all("KILLED"))
             raise
         tracker.finish(run_id, "FINISHED")
         return result
@@ -275,7 +282,7 @@ def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source:
     head = (
         f"The best of sweep {ledger.run}: {NAMES[config.sweep.metric]} {percent(top['score'])} on validation with "
         f"{words(top['point'])}.\n"
-        f"weakseg {config.sweep.verb} --config {ledger.path('best.yaml')}\n"
+        f"weakseg {config.sweep.verb} --config {ledger.address('best.yaml')}\n"
         "finds its training done and tests, registers and reports it; with --set run=NAME it is trained anew."
     )
     files = {
@@ -286,14 +293,18 @@ def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source:
     for name, data in files.items():
         ledger.write_bytes(name, data)
         state.tracker.log_bytes(state.run_id, name, data)
-    state.tracker.log_metrics(state.run_id, {f"best_{config.sweep.metric}": top["score"]}, step=len(done))
+    # By how many have ended: a trial that failed before may bring another best one.
+    ended = sum(trial.name in state.records for trial in done)
+    state.tracker.log_metrics(state.run_id, {f"best_{config.sweep.metric}": top["score"]}, step=ended)
     console.table(f"{ledger.run}: {len(done)} trials", columns(config), [line(row, chosen=row is top) for row in table])
     for name, error in state.failures.items():
-        console.line(f"failed: {name}: {error} (the same command tries again; all of it in {ledger.path('failures')})")
-    addresses = {name: ledger.path(name) for name in files if name.endswith(".png")}
+        console.line(
+            f"failed: {name}: {error} (the same command tries again; all of it in {ledger.address('failures')})"
+        )
+    addresses = {name: ledger.address(name) for name in files if name.endswith(".png")}
     for address in addresses.values():
         console.line(f"figure: {address}")
-    console.line(f"best recipe: {ledger.path('best.yaml')}")
+    console.line(f"best recipe: {ledger.address('best.yaml')}")
     names = {trial.name for trial in done}
     records = [record for name, record in state.records.items() if name in names]
     stopped = sum(bool(record.get("stopped")) for record in records)
@@ -311,7 +322,7 @@ def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source:
             "point": top["point"],
             "score": top["score"],
             "run": chosen.name,
-            "recipe": ledger.path("best.yaml"),
+            "recipe": ledger.address("best.yaml"),
         },
         "figures": addresses,
     }

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -64,19 +65,35 @@ class RelayedTracker:
     def __init__(self, mailbox: ActorHandle) -> None:
         """Say where to call."""
         self._mailbox = mailbox
+        self._running: list[str] = []
+
+    def run(self, key: str, **options: Any) -> str:
+        """As a Tracker's."""
+        run_id = self._call("run", key, **options)
+        self._running.append(run_id)
+        return run_id
+
+    def finish(self, run_id: str, status: str = "FINISHED") -> None:
+        """As a Tracker's."""
+        self._call("finish", run_id, status)
+        self._running = [running for running in self._running if running != run_id]
+
+    def finish_all(self, status: str) -> None:
+        """As a Tracker's, of this trial's runs only: those of other trials go on."""
+        for run_id in reversed(self._running):
+            self.finish(run_id, status)
 
     def __getattr__(self, method: str) -> Any:
         """A method of the driver's tracker."""
         if method not in METHODS:
             raise AttributeError(f"a trial's tracker has no {method}; it has {', '.join(METHODS)}")
+        return partial(self._call, method)
 
-        def call(*arguments: Any, **options: Any) -> Any:
-            well, value = ray.get(self._mailbox.call.remote(method, arguments, options))
-            if well:
-                return value
-            raise value
-
-        return call
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        well, value = ray.get(self._mailbox.call.remote(method, arguments, options))
+        if well:
+            return value
+        raise value
 
 
 class Relay:
@@ -110,6 +127,7 @@ class Relay:
             if call is None:
                 return
             number, method, arguments, options = call
+            assert method in METHODS
             self.mailbox.answer.remote(number, self._carry_out(method, arguments, options))
 
     def _carry_out(self, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[bool, Any]:
@@ -128,8 +146,11 @@ def relayed(tracker: Tracker) -> Iterator[Relay]:
     relay = Relay(tracker)
     try:
         yield relay
-    finally:
+    except Exception:
         relay.close()
+        raise
+    # A stopped job has no time to wait for what trials still ask.
+    relay.close()
 
 
 def _plain(error: Exception) -> Exception:

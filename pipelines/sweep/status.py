@@ -41,7 +41,7 @@ def sweep_status(ledger: Ledger, console: Console) -> dict[str, Any]:
     names = [name for name in ledger.storage.folders("runs") if trial.fullmatch(name) and name not in done]
     running = [name for name in names if alive(read_owner(ledger.storage, name))]
     owner = ledger.owner()
-    best = ledger.path("best.yaml") if ledger.exists("best.yaml") else None
+    best = ledger.address("best.yaml") if ledger.exists("best.yaml") else None
     step = "finished" if best and len(done) >= count else "trials"
     console.line(f"{ledger.run}: sweep, {len(done)} of {count} trials done, {len(running)} running")
     for name in running:

@@ -37,6 +37,11 @@ RESULTS = {
         "sizes": [128, 1280],
         **{stage: {"peak_mib": {"128": 1000.0, "1280": 1050.0}, "ratio": 1.05} for stage in ("prepare", "score")},
     },
+    "sweep": compared(
+        "swept",
+        "alone",
+        overhead={"wall": {"per_unit": 6.54, "per_run": 9.0}, "cpu": {"per_unit": 8.0, "per_run": 1.0}},
+    ),
     "round": {
         "wall": 40.0,
         "rest": 25.0,
@@ -63,6 +68,7 @@ def test_every_benchmark_has_its_rows():
         "1.05 of PSS",
         "25.0 s of 40.0 s",
         "20.0 s of 32.0 s",
+        "+6.5 s",
     ):
         assert words in text
     assert max(map(len, text.splitlines())) <= 120
