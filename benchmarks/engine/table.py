@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine import losses, memory, plan, prepare, round, score, train
+from benchmarks.engine import losses, memory, plan, prepare, round, score, sweep, train
 from benchmarks.machine import commit, machine, now, versions
 
 RESULTS = Path(__file__).parents[1] / "results" / "engine.json"
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "memory": memory.run,
     "plan": plan.run,
     "round": round.run,
+    "sweep": sweep.run,
 }
 
 
@@ -150,6 +151,15 @@ def _round(found: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
+def _sweep(found: Mapping[str, Any]) -> list[Row]:
+    wall, cpu = (found["overhead"][what] for what in ("wall", "cpu"))
+    apart = (
+        f"a trial {wall['per_unit']:+.1f} s ({cpu['per_unit']:+.1f} s CPU), "
+        f"a sweep {wall['per_run']:+.1f} s ({cpu['per_run']:+.1f} s CPU)"
+    )
+    return [("sweep", "the same runs alone", "", _interval(found["cpu"]), _interval(found["wall"]), apart)]
+
+
 def _seconds(rest: float, wall: float) -> str:
     return f"{rest:.1f} s of {wall:.1f} s"
 
@@ -171,4 +181,5 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], list[Row]]] = {
     "memory": _memory,
     "plan": _plan,
     "round": _round,
+    "sweep": _sweep,
 }

@@ -119,6 +119,11 @@ def words(point: Mapping[str, Any]) -> str:
 def _settings(config: Config, sweep: Sweep) -> Iterator[str]:
     if len(config.run) > LONGEST_NAME:
         yield f"run: expected at most {LONGEST_NAME} letters, as trials get longer names, got {len(config.run)}"
+    if config.labelling.annotator != "oracle":
+        yield (
+            f"labelling.annotator: expected oracle for a sweep, got {config.labelling.annotator}: "
+            "nobody can answer anew for every trial; pass --set labelling.annotator=oracle"
+        )
     if sweep.search == "grid" and sweep.trials is not None:
         yield "sweep.trials: a grid runs all its points; remove it, or set sweep.search to random or optuna"
     if sweep.search != "grid" and sweep.trials is None:
@@ -146,6 +151,8 @@ def _fields(sweep: Sweep) -> Iterator[str]:
 def _unknown(name: str) -> str | None:
     """Why a field cannot be swept, None if it can."""
     section, *rest = name.split(".")
+    if section == "labelling" and rest and rest[0] in ("annotator", "browser"):
+        return "cannot be swept: trials ask the oracle"
     if section in Config.model_fields and section not in SWEPT:
         why = _WHY.get(section, "it changes nothing that is learned")
         return f"cannot be swept: {why}; fields of {', '.join(SWEPT)} can"

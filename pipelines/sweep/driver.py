@@ -82,10 +82,13 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
     assert config.sweep is not None
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
+    console.run = config.run
     points = listed_points(config)
     examples = _examples(config, points)
     resources.connect(config, verbose=console.verbose)
     resources.check(config, storage)
+    if warning := resources.misplaced():
+        console.line(warning)
     at_once = concurrent(config)
     pool = _prepared(examples, storage, console)
     settings = sweep_identity(config, pool.digest)
@@ -285,7 +288,9 @@ def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source:
     for name, data in files.items():
         ledger.write_bytes(name, data)
         state.tracker.log_bytes(state.run_id, name, data)
-    state.tracker.log_metrics(state.run_id, {f"best_{config.sweep.metric}": top["score"]}, step=len(done))
+    # By how many have ended: a trial that failed before may bring another best one.
+    ended = sum(trial.name in state.records for trial in done)
+    state.tracker.log_metrics(state.run_id, {f"best_{config.sweep.metric}": top["score"]}, step=ended)
     console.table(f"{ledger.run}: {len(done)} trials", columns(config), [line(row, chosen=row is top) for row in table])
     for name, error in state.failures.items():
         console.line(

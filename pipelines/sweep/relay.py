@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
@@ -71,14 +72,13 @@ class RelayedTracker:
         """A method of the driver's tracker."""
         if method not in METHODS:
             raise AttributeError(f"a trial's tracker has no {method}; it has {', '.join(METHODS)}")
+        return partial(self._call, method)
 
-        def call(*arguments: Any, **options: Any) -> Any:
-            well, value = ray.get(self._mailbox.call.remote(method, arguments, options))
-            if well:
-                return value
-            raise value
-
-        return call
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        well, value = ray.get(self._mailbox.call.remote(method, arguments, options))
+        if well:
+            return value
+        raise value
 
 
 class Relay:
@@ -114,6 +114,7 @@ class Relay:
             if call is None:
                 return
             number, method, arguments, options = call
+            assert method in METHODS
             self.mailbox.answer.remote(number, self._carry_out(method, arguments, options))
 
     def _carry_out(self, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[bool, Any]:
@@ -132,8 +133,11 @@ def relayed(tracker: Tracker) -> Iterator[Relay]:
     relay = Relay(tracker)
     try:
         yield relay
-    finally:
+    except Exception:
         relay.close()
+        raise
+    # A stopped job has no time to wait for what trials still ask.
+    relay.close()
 
 
 def _plain(error: Exception) -> Exception:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import ray
 import ray.tune as tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from pipelines import signals
 from pipelines.cli import users_fault
 from pipelines.config.sweep import Asha
+from pipelines.resources import driver_share
 from pipelines.storage import Storage
 from pipelines.sweep.trial import Task, run
 from weakseg.errors import WeaksegError
@@ -27,7 +27,7 @@ _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old one can be silenced
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would end well; a sweep that was interrupted has not
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would end as if it were done; a sweep that was stopped is not
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
 }
 
@@ -115,8 +115,7 @@ def _beside_the_driver() -> tune.PlacementGroupFactory:
 
     It needs some resource all the same: the one of nodes that stay, where there is one, else what every head has.
     """
-    kept = "driver" if ray.cluster_resources().get("driver") else "node:__internal_head__"
-    return tune.PlacementGroupFactory([{"CPU": 0, kept: 0.001}])
+    return tune.PlacementGroupFactory([{"CPU": 0, **(driver_share() or {"node:__internal_head__": 0.001})}])
 
 
 def _scheduler(asha: Asha | None) -> TrialScheduler:

@@ -26,5 +26,4 @@ def pareto_front(costs_N: Sequence[float], scores_N: Sequence[float]) -> NDArray
         raise ValueError("expected numbers, got NaN; leave out what was not measured")
     as_good_NN = (cost_N[:, None] <= cost_N) & (score_N[:, None] >= score_N)
     better_NN = as_good_NN & ((cost_N[:, None] < cost_N) | (score_N[:, None] > score_N))
-    front_N: NDArray[np.bool_] = np.logical_not(np.asarray(better_NN.any(axis=0)))
-    return front_N
+    return np.asarray(~better_NN.any(axis=0), np.bool_)

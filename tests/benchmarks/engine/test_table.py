@@ -42,6 +42,11 @@ RESULTS = {
         "sizes": [100_000, 1_000_000],
         "1000000": {"seconds": 44.4, "mib": 123.4, "sources": 1_000_000, "chunks": 31_250},
     },
+    "sweep": compared(
+        "swept",
+        "alone",
+        overhead={"wall": {"per_unit": 6.54, "per_run": 9.0}, "cpu": {"per_unit": 8.0, "per_run": 1.0}},
+    ),
     "round": {
         "wall": 40.0,
         "rest": 25.0,
@@ -70,6 +75,7 @@ def test_every_benchmark_has_its_rows():
         "<= 60 s, 295 MiB",
         "44 s, 123 MiB",
         "20.0 s of 32.0 s",
+        "+6.5 s",
     ):
         assert words in text
     assert max(map(len, text.splitlines())) <= 120

@@ -92,6 +92,10 @@ FAULTY = {
         "sweep.fields={training.lr: [1, 2]}", "sweep.asha={}", "sweep.search=random", "sweep.trials=3",
         "sweep.verb=train",
     ],
+    "labelling.annotator: expected oracle for a sweep, got browser": [TWO, "labelling.annotator=browser"],
+    "sweep.fields.labelling.annotator: cannot be swept: trials ask the oracle": [
+        "sweep.fields={labelling.annotator: [oracle, browser]}",
+    ],
     "run: expected at most 80 letters": [TWO, f"run={'x' * 81}"],
 }  # fmt: skip
 

@@ -19,6 +19,9 @@ class Recorder:
     def finish(self, run_id, status="FINISHED"):
         raise ResourceError(f"{run_id}: no server")
 
+    def end(self, run_id, status):
+        self.asked.append((run_id, status))
+
 
 def test_calls_are_carried_out_by_the_driver_and_answers_and_errors_come_back(ray_session: str):
     import ray
@@ -31,15 +34,18 @@ def test_calls_are_carried_out_by_the_driver_and_answers_and_errors_come_back(ra
 
         tracker = RelayedTracker(mailbox)
         given = tracker.run("k", name="t", parent_run_id="p")
+        tracker.run("k/0", name="t/0", parent_run_id=given)
         try:
             tracker.finish(given)
         except ResourceError as error:
+            tracker.end(given, "FAILED")
             return given, str(error)
 
     with relayed(recorder) as relay:
         assert ray.get(trial.remote(relay.mailbox)) == ("id of t", "id of t: no server")
-        assert relay.opened == {"t": "id of t"}
-    assert recorder.asked == [("k", "t", "p")]
+        assert relay.opened == {"t": "id of t", "t/0": "id of t/0"}
+    started, ended = [("k", "t", "p"), ("k/0", "t/0", "id of t")], [("id of t", "FAILED")]
+    assert recorder.asked == started + ended
 
 
 def test_a_trial_reaches_nothing_else():
