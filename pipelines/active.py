@@ -6,11 +6,13 @@ step, and a run that is given more rounds just goes on. The driver alone writes 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, supervise, train
+from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, signals, supervise, train
+from pipelines.annotation import serve
+from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
@@ -54,6 +56,7 @@ class Driver:
     parent_run_id: str
     console: Console
     trial: Trial | None = None
+    desk: Desk | None = None
 
 
 def active(config: Config, console: Console, *, trial: Trial | None = None) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def run_training(config: Config, console: Console, *, trial: Trial | None = None
 
 def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`."""
-    with _driver(config, console) as driver:
+    with _driver(config, console, people=False) as driver:
         ledger = driver.ledger
         finished = [k for k in range(config.labelling.rounds) if ledger.exists(f"{ledger.round(k)}/_SUCCESS")]
         if not finished:
@@ -106,12 +109,15 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 
 
 @contextmanager
-def _driver(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Driver]:
+def _driver(config: Config, console: Console, trial: Trial | None = None, *, people: bool = True) -> Iterator[Driver]:
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
+    console.run = config.run
     if trial is None:  # a sweep has done so before, for all its trials together
         resources.connect(config, verbose=console.verbose)
         resources.check(config, storage)
+        if warning := resources.misplaced():
+            console.line(warning)
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
     train.check(config, len(pool.classes))
@@ -129,9 +135,15 @@ def _driver(config: Config, console: Console, trial: Trial | None = None) -> Ite
         )
         tracker.log_pool(parent, pool)
         try:
-            yield Driver(config, ledger, tracker, parent, console, trial)
-        except BaseException as error:
-            tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+            asks = people and config.labelling.annotator == "browser"
+            with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
+                yield Driver(config, ledger, tracker, parent, console, trial, desk)
+        except Exception:
+            tracker.finish_all("FAILED")
+            raise
+        except BaseException:
+            # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
+            signals.at_most(1.0, lambda: tracker.finish_all("KILLED"))
             raise
         tracker.finish(parent, "FINISHED")
 
@@ -168,7 +180,8 @@ def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
             step_finished("score", round)
         select.run(config, ledger, round, console=console)
         step_finished("select", round)
-        annotate.run(config, ledger, round)
+    if config.supervision.points or driver.desk is not None:
+        annotate.run(config, ledger, round, desk=driver.desk, console=console)
         step_finished("annotate", round)
 
     def on_epochs(rows: list[dict[str, Any]]) -> None:

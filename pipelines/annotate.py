@@ -1,7 +1,8 @@
 """The annotate stage: every query of the round gets an answer, and the answers become the round's labels.
 
-The oracle, a simulated annotator, reads the masks at the asked pixels only. Nothing after this stage sees masks
-before `evaluate`.
+The oracle, a simulated annotator, reads the masks at the asked pixels only; people answer on a page, and the masks tell
+only where control points lie and how often they were answered right. Nothing after this stage sees masks before
+`evaluate`.
 """
 
 import datetime
@@ -9,20 +10,27 @@ import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.annotation import stage
+from pipelines.annotation.desk import Desk
 from pipelines.config import Config
+from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from weakseg.errors import DataError
+from weakseg.errors import DataError, WeaksegError
 from weakseg.supervision import answer
 
 
-def run(config: Config, ledger: Ledger, round: int) -> pa.Table:
+def run(
+    config: Config, ledger: Ledger, round: int, *, desk: Desk | None = None, console: Console | None = None
+) -> pa.Table:
     """Answer the round's queries, once.
 
     Args:
         config: The run's configuration.
         ledger: The run, held by this driver.
         round: Which round's queries.
+        desk: Where people's answers arrive; None = the oracle answers.
+        console: Where progress goes.
 
     Returns:
         The round's labels, one row per query.
@@ -34,6 +42,11 @@ def run(config: Config, ledger: Ledger, round: int) -> pa.Table:
     if ledger.exists(key):
         return ledger.read_table(key)
     reader = MaskReader(ledger.pool)
+    if config.labelling.annotator == "browser":
+        if desk is None:
+            raise WeaksegError("labelling.annotator is browser: only `active` and `train` can ask people")
+        masks = reader.find if reader.available("train") else None
+        return stage.run(config, ledger, round, desk, masks=masks, console=console or Console())
     if not reader.available("train"):
         raise DataError(
             "labelling.annotator: the oracle answers from masks, but the training images of this data set have none; "

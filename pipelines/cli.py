@@ -7,13 +7,16 @@ verbs, so that help and faults of the configuration come at once.
 import json
 import math
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines import signals
 from pipelines.config import load
+from pipelines.credentials import hidden
 from weakseg.errors import WeaksegError
 
 if TYPE_CHECKING:
@@ -117,6 +120,40 @@ def predict(
 
 
 @app.command()
+def annotate(
+    config: Source,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen at; others can reach all but 127.0.0.1.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one.")] = None,
+    export: Annotated[str | None, typer.Option(metavar="FILE", help="Write questions and answers and end.")] = None,
+    take: Annotated[
+        list[str] | None, typer.Option("--import", metavar="FILE", help="Take answers from a file and end.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Serve the page on which people answer a run's questions; or write them to a file, or take answers from one."""
+    given = [*(overrides or [])]
+    given += [] if host is None else [f"labelling.browser.host={host}"]
+    given += [] if port is None else [f"labelling.browser.port={port}"]
+    if export or take:
+        _run(
+            "annotate",
+            config,
+            given,
+            as_json,
+            verbose,
+            ("pipelines.annotation.exchange", "exchange"),
+            export=export,
+            take=take,
+        )
+    else:
+        _run("annotate", config, given, as_json, verbose, ("pipelines.annotation.serve", "annotate"))
+
+
+@app.command()
 def sweep(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
     """Run over the settings of section `sweep`, compare, and write the best as a recipe."""
     _run("sweep", config, overrides, as_json, verbose, ("pipelines.sweep.driver", "sweep"), source=config)
@@ -178,7 +215,10 @@ def _run(
 def _carry_out(
     first: Callable[[], tuple[Any, ...]], as_json: bool, verbose: bool, target: tuple[str, str], **options: Any
 ) -> None:
-    """Carry out a verb: exit 0 when done, 2 when the user's input is wrong, 1 with a traceback for anything else.
+    """Carry out a verb.
+
+    Exit 0 when done, 2 when the user's input is wrong, 143 or 130 when stopped by SIGTERM or SIGINT, and 1 with a
+    traceback for anything else.
 
     Args:
         first: Gives the function's first arguments, checked before any engine is imported.
@@ -193,12 +233,22 @@ def _carry_out(
 
         quiet_engines(verbose)  # before Ray and MLflow are imported
         call: Callable[..., dict[str, Any]] = getattr(import_module(target[0]), target[1])
-        result = call(*arguments, Console(verbose=verbose), **options)
+        with signals.stoppable():
+            result = call(*arguments, Console(verbose=verbose), **options)
+    except signals.Stopped as stopped:
+        name = getattr(arguments[0], "run", target[1])
+        kept = "what is finished is kept, the same command goes on from there"
+        typer.echo(f"{name}: stopped by {stopped.signal.name}; {kept}", err=True)
+        signals.leave(stopped.code)
     except Exception as error:
         wrong = users_fault(error)
         if wrong is None:
-            raise
-        for line in str(wrong).splitlines():
+            told = "".join(traceback.format_exception(error))
+            if hidden(told) == told:
+                raise
+            typer.echo(hidden(told), err=True)
+            raise typer.Exit(1) from None
+        for line in hidden(str(wrong)).splitlines():
             typer.echo(line, err=True)
         raise typer.Exit(2) from None
     if as_json:

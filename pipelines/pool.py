@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.holdout import held_out
 from pipelines.ledger.layout import PROPORTIONS_TABLE, SUCCESS, part_key, pool_key, superpixels_table
 from pipelines.storage import Storage
 from weakseg import codec
@@ -55,6 +56,11 @@ class PoolIndex:
         """Number of images."""
         return len(self.part)
 
+    def only(self, chosen: NDArray[np.bool_]) -> "PoolIndex":
+        """Some of the images: (N,) True for those to keep."""
+        arrays = (self.heights, self.widths, self.part, self.row)
+        return PoolIndex(self.image_ids.filter(pa.array(chosen)), *(array[chosen] for array in arrays))
+
     def parts(self) -> list[int]:
         """The parts that hold at least one of the images."""
         return [int(part) for part in np.unique(self.part)]
@@ -79,6 +85,8 @@ class Pool:
         segments: Which superpixels go with it; 0 = none.
         compactness: Their compactness.
         coarse: The table of coarse labels that goes with it; None = none.
+        holdout: Share of the training images that are kept aside where no image has a mask, and the seed of the draw;
+            they are the split `holdout`. None = nothing is kept aside.
     """
 
     def __init__(
@@ -89,16 +97,17 @@ class Pool:
         segments: int = 0,
         compactness: float = 10.0,
         coarse: str | None = None,
+        holdout: tuple[float, int] | None = None,
     ) -> None:
         """Name a pool; nothing is read yet."""
         self.storage, self.digest, self.segments, self.compactness = storage, digest, segments, compactness
-        self.coarse = coarse
+        self.coarse, self.holdout = coarse, holdout
         self._manifest: dict[str, Any] | None = None
         self._indexes: dict[str | None, PoolIndex] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel without what was read."""
-        return _rebuilt, (self.storage, self.digest, self.segments, self.compactness, self.coarse)
+        return _rebuilt, (self.storage, self.digest, self.segments, self.compactness, self.coarse, self.holdout)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -139,22 +148,41 @@ class Pool:
         """Where the images of a split lie.
 
         Args:
-            split: train, val or test; None = all.
+            split: train, val or test, or holdout: training images that are kept aside; None = all.
         """
+        if split in ("train", "holdout") and split not in self._indexes:
+            self._indexes |= self._divided()
         if split not in self._indexes:
-            assert self.manifest
-            key = f"{pool_key(self.digest)}/index.parquet"
-            columns = ["image_id", "height", "width", "part", "row"]
-            tables = []
-            with self.storage.open_parquet(key) as file:
-                for batch in file.iter_batches(columns=[*columns, "split"], use_threads=False):
-                    rows = batch if split is None else batch.filter(pc.equal(batch["split"], split))
-                    tables.append(pa.Table.from_batches([rows]).select(columns))
-            table = pa.concat_tables([INDEX.empty_table().select(columns), *tables]).combine_chunks()
-            ids = table["image_id"].combine_chunks()
-            arrays = [table[name].to_numpy() for name in columns[1:]]
-            self._indexes[split] = PoolIndex(ids, *arrays)
+            self._indexes[split] = self._indexed(split)
         return self._indexes[split]
+
+    def _divided(self) -> dict[str | None, PoolIndex]:
+        """The training split, and what is kept aside of it."""
+        index = self._indexed("train")
+        held_N = np.zeros(len(index), bool)
+        if self.holdout is not None and not any(self.manifest["masks"].values()):
+            groups = self._column("train", "group")
+            held_N = held_out(index.image_ids.to_pylist(), groups, *self.holdout)
+        return {"train": index.only(~held_N), "holdout": index.only(held_N)}
+
+    def _column(self, split: str, name: str) -> list[str]:
+        with self.storage.open_parquet(f"{pool_key(self.digest)}/index.parquet") as file:
+            table = file.read(columns=[name, "split"], use_threads=False)
+        return table.filter(pc.equal(table["split"], split))[name].to_pylist()
+
+    def _indexed(self, split: str | None) -> PoolIndex:
+        assert self.manifest
+        key = f"{pool_key(self.digest)}/index.parquet"
+        columns = ["image_id", "height", "width", "part", "row"]
+        tables = []
+        with self.storage.open_parquet(key) as file:
+            for batch in file.iter_batches(columns=[*columns, "split"], use_threads=False):
+                rows = batch if split is None else batch.filter(pc.equal(batch["split"], split))
+                tables.append(pa.Table.from_batches([rows]).select(columns))
+        table = pa.concat_tables([INDEX.empty_table().select(columns), *tables]).combine_chunks()
+        ids = table["image_id"].combine_chunks()
+        arrays = [table[name].to_numpy() for name in columns[1:]]
+        return PoolIndex(ids, *arrays)
 
     def images(self, part: int, *, split: str | None = None, segments: bool = False) -> Iterator[PoolImage]:
         """The decoded images of one part, one after the other.
@@ -252,8 +280,15 @@ class PartReader:
         return values
 
 
-def _rebuilt(storage: Storage, digest: str, segments: int, compactness: float, coarse: str | None) -> Pool:
-    return Pool(storage, digest, segments=segments, compactness=compactness, coarse=coarse)
+def _rebuilt(
+    storage: Storage,
+    digest: str,
+    segments: int,
+    compactness: float,
+    coarse: str | None,
+    holdout: tuple[float, int] | None,
+) -> Pool:
+    return Pool(storage, digest, segments=segments, compactness=compactness, coarse=coarse, holdout=holdout)
 
 
 def _rebuilt_reader(pool: Pool, table: str, column: str, cache_bytes: int) -> PartReader:

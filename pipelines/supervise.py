@@ -18,6 +18,8 @@ from pipelines.masks import MaskReader
 from pipelines.pool import Pool
 from weakseg import seeding
 from weakseg.errors import DataError
+from weakseg.schema import COARSE as COARSE_SCHEMA
+from weakseg.schema import PROPORTIONS as PROPORTIONS_SCHEMA
 from weakseg.selection import select_images
 from weakseg.supervision import (
     ProportionIndex,
@@ -30,7 +32,7 @@ from weakseg.supervision import (
 
 PROPORTIONS = "supervision/proportions/part-000000.parquet"
 COARSE = "supervision/coarse/part-000000.parquet"
-"""What people gave in files, within the run's folder."""
+"""What people gave in files, within the run's folder. What they answer on the page is in the parts after it."""
 
 
 def run(config: Config, ledger: Ledger) -> None:
@@ -53,7 +55,7 @@ def run(config: Config, ledger: Ledger) -> None:
         table = read_polygons(Path(supervision.coarse_file), classes=pool.classes, image_ids=sizes, sizes=sizes)
         ledger.write_table(COARSE, table)
     for kind, count in counts(config, ledger).items():
-        if count == 0:
+        if count == 0 and getattr(supervision, kind) != "people":
             raise DataError(f"supervision.{kind}: {_ABSENT[kind]}")
     if supervision.keypoints == "masks" and not MaskReader(pool).available("train"):
         raise DataError(f"supervision.keypoints: {_ABSENT['masks']}")
@@ -88,11 +90,11 @@ def seconds(config: Config, ledger: Ledger) -> dict[str, float]:
     number = counts(config, ledger)
     each = {"masks": per_image.mask, "proportions": per_image.proportions, "coarse": per_image.coarse}
     bill = {kind: count * each[kind] for kind, count in number.items()}
-    if config.supervision.proportions_file:
-        table = ledger.read_table(PROPORTIONS)
+    if _answered(config.supervision.proportions):
+        table = _given(ledger, "proportions", PROPORTIONS_SCHEMA)
         bill["proportions"] = _measured(table, ledger.pool.index("train").image_ids, per_image.proportions)
-    if config.supervision.coarse_file:
-        table = ledger.read_table(COARSE)
+    if _answered(config.supervision.coarse):
+        table = _given(ledger, "coarse", COARSE_SCHEMA)
         sources = {view.source for view in Drawn(ledger.pool, table).views.values()}
         bill["coarse"] = _measured(table, pa.array(sorted(sources), pa.string()), per_image.coarse)
     if config.supervision.keypoints == "masks":
@@ -195,9 +197,10 @@ def _proportions(config: Config, ledger: Ledger, split: str) -> NDArray[np.float
     """(N, C) of a split, NaN where an image brings none; training images with share and noise."""
     pool, supervision = ledger.pool, config.supervision
     ids = pool.index(split).image_ids
-    if supervision.proportions_file:
+    if _answered(supervision.proportions):
         classes = config.model.classes or len(pool.classes)
-        known_NC = ProportionIndex(ids, ledger.read_table(PROPORTIONS), classes=classes, subset=True).proportions_NC
+        table = _given(ledger, "proportions", PROPORTIONS_SCHEMA)
+        known_NC = ProportionIndex(ids, table, classes=classes, subset=True).proportions_NC
     else:
         known_NC = pool.proportions(split)
         if config.model.classes == 1:
@@ -216,8 +219,8 @@ def _proportions(config: Config, ledger: Ledger, split: str) -> NDArray[np.float
 
 
 def _coarse(config: Config, ledger: Ledger) -> Maps:
-    if config.supervision.coarse_file:
-        return Drawn(ledger.pool, ledger.read_table(COARSE))
+    if _answered(config.supervision.coarse):
+        return Drawn(ledger.pool, _given(ledger, "coarse", COARSE_SCHEMA))
     assert ledger.pool.coarse is not None
     return MapReader(ledger.pool, ledger.pool.coarse)
 
@@ -225,10 +228,22 @@ def _coarse(config: Config, ledger: Ledger) -> Maps:
 def _with_coarse(config: Config, ledger: Ledger) -> NDArray[np.bool_]:
     """Which training images have coarse labels."""
     pool = ledger.pool
-    if not config.supervision.coarse_file:
+    if not _answered(config.supervision.coarse):
         return _with_maps(pool, MapReader(pool, str(pool.coarse)))
-    ids = pa.array(list(Drawn(pool, ledger.read_table(COARSE)).views), pa.string())
+    ids = pa.array(list(Drawn(pool, _given(ledger, "coarse", COARSE_SCHEMA)).views), pa.string())
     return pc.is_in(pool.index("train").image_ids, value_set=ids).to_numpy(zero_copy_only=False)
+
+
+def _answered(source: str | None) -> bool:
+    """Whether a kind of supervision is what people gave, in a file or on the page."""
+    return source not in (None, "masks", "layout")
+
+
+def _given(ledger: Ledger, name: str, schema: pa.Schema) -> pa.Table:
+    """What people gave so far, in order of writing; of several answers about one image the last one counts."""
+    prefix = ledger.key()
+    keys = [key.removeprefix(f"{prefix}/") for key in ledger.storage.list(ledger.key(f"supervision/{name}"))]
+    return pa.concat_tables([schema.empty_table(), *(ledger.read_table(key).cast(schema) for key in sorted(keys))])
 
 
 def _keypoints(config: Config, ledger: Ledger) -> int:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
+from pipelines.config.hosts import loopback
 from pipelines.config.root import Config
 from pipelines.config.supervision import Noise
 from pipelines.config.terms import loss_weights, needs_segments
+from pipelines.credentials import holds_password
 
 Rule = tuple[tuple[str, ...], str]
 """The fields that a rule reads, the one to blame first, and what is wrong with it."""
@@ -37,6 +39,7 @@ def broken_rules(config: Config, verb: str = "active") -> Iterator[Rule]:
     yield from _training(config)
     yield from _model(config)
     yield from _labelling(config)
+    yield from _people(config, verb)
     yield from _rest(config)
 
 
@@ -241,9 +244,44 @@ def _labelling(config: Config) -> Iterator[Rule]:
         )
 
 
+def _people(config: Config, verb: str) -> Iterator[Rule]:
+    labelling = config.labelling
+    browser, people = labelling.browser, labelling.annotator == "browser"
+    if people and not loopback(browser.host) and not browser.annotators:
+        yield (
+            ("labelling.browser.annotators", "labelling.browser.host"),
+            f"expected names where labelling.browser.host is {browser.host}, which others can reach: each gets a link "
+            "of their own; set it, such as [anna, ben]",
+        )
+    for name in ("repeat", "control"):
+        if getattr(labelling, name) and not people:
+            yield (f"labelling.{name}", "labelling.annotator"), "only counts where people answer; remove it"
+    if people and labelling.error_rate:
+        yield ("labelling.error_rate", "labelling.annotator"), "only counts for the oracle; remove it"
+    for kind in ("proportions", "coarse"):
+        if getattr(config.supervision, kind) == "people" and not people:
+            yield (
+                (f"supervision.{kind}", "labelling.annotator"),
+                "people answer only where labelling.annotator is browser; set it",
+            )
+    if config.supervision.coarse == "people" and config.data.tile is not None:
+        yield (
+            ("supervision.coarse", "data.tile"),
+            "people draw on whole images only: set data.tile to null, or take polygons from a file",
+        )
+    if people and verb == "sweep":
+        yield ("labelling.annotator",), "expected oracle: the runs of a sweep ask nobody; set it"
+
+
 def _rest(config: Config) -> Iterator[Rule]:
     if (config.model.mean is None) != (config.model.std is None):
         missing, given = ("mean", "std") if config.model.mean is None else ("std", "mean")
         yield (f"model.{missing}", f"model.{given}"), f"expected three numbers beside model.{given}, got nothing"
+    if config.tracking.uri and holds_password(config.tracking.uri):
+        yield (
+            ("tracking.uri",),
+            "expected an address without a password, because settings are written down; remove it and export "
+            "MLFLOW_TRACKING_URI with it, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
     if config.stop.delta and config.stop.patience is None:
         yield ("stop.patience", "stop.delta"), "expected a number of rounds beside stop.delta, got nothing"

@@ -13,7 +13,7 @@ _IDENTITY = ("superpixels", "supervision", "model", "loss", "training", "labelli
 def identity(config: Config, pool_digest: str) -> dict[str, Any]:
     """The settings that may not change between two starts of one run.
 
-    The number of rounds, when to stop, workers, tracking and storage may change. A file (of
+    The number of rounds, when to stop, workers, tracking, storage and where people answer may change. A file (of
     weights, proportions or coarse labels) counts by its content.
 
     Args:
@@ -27,7 +27,14 @@ def identity(config: Config, pool_digest: str) -> dict[str, Any]:
     fields = {"pool": pool_digest, "seed": config.seed, "evaluate.boundary_radius": config.evaluate.boundary_radius}
     for section in _IDENTITY:
         fields |= _flat(section, dump[section])
-    del fields["labelling.rounds"]
+    operational = {"labelling.rounds", "labelling.answered_share"}
+    if config.labelling.annotator == "oracle":
+        operational |= {f"labelling.{name}" for name in ("repeat", "control", "holdout", "holdout_points")}
+    fields = {
+        name: value
+        for name, value in fields.items()
+        if name not in operational and not name.startswith("labelling.browser.")
+    }
     files = {
         "model.weights": None if config.model.weights == "imagenet" else config.model.weights,
         "supervision.proportions": config.supervision.proportions_file,

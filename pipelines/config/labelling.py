@@ -1,6 +1,8 @@
 """Section `labelling`: how many pixels are asked, which, and of whom."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from pipelines.config.section import Section, Share, setting
 
@@ -35,6 +37,28 @@ class Committee(Section):
     vote: Literal["soft", "hard"] = setting("soft", expected="soft or hard")
 
 
+class Browser(Section):
+    """The page on which people answer. Nothing here changes what a run is: all of it may change between two starts.
+
+    Attributes:
+        serve: Whether the driver serves the page itself; false where `weakseg annotate` does, perhaps elsewhere.
+        host: The address it listens at; another than this machine's own needs `annotators`.
+        port: The port; 0 takes any free one.
+        hosts: Further names by which browsers reach it, such as those of a proxy.
+        annotators: Who answers, one link each; [] is one annotator, named as who is logged in.
+        lease_minutes: How long an image stays an annotator's without a sign of life.
+    """
+
+    serve: bool = setting(True, expected="true or false")
+    host: str = setting("127.0.0.1", expected="an address or host name", min_length=1)
+    port: int = setting(8765, expected="a port from 0 to 65535", ge=0, le=65535)
+    hosts: list[str] = setting([], expected="a list of host names")
+    annotators: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]] = setting(
+        [], expected="a list of names, each of letters, digits and . _ -, at most 40"
+    )
+    lease_minutes: float = setting(10.0, expected="minutes above 0", gt=0, le=1440)
+
+
 class Labelling(Section):
     """The rounds of questions.
 
@@ -47,7 +71,14 @@ class Labelling(Section):
         image_fraction: Share of the images that are asked about at all, with as many more pixels each.
         one_per_segment: Ask at most one pixel of a superpixel, as long as there are others.
         committee: null, or how several predictions vote.
-        annotator: Who answers; oracle reads the masks at the asked pixels only.
+        annotator: Who answers: oracle reads the masks at the asked pixels only, browser asks people on a page.
+        answered_share: The share of a round's questions that people must answer before the next training.
+        repeat: Share of the questions that two people are asked, to see how far they agree.
+        control: Questions whose answer the masks tell, asked beside the others, as a share of these.
+        holdout: Where no image has a mask: the share of the training images that is kept out of training and selection,
+            to estimate the accuracy on.
+        holdout_points: Points asked per round on each of these images.
+        browser: The page on which people answer.
         error_rate: Share of the oracle's answers that are wrong on purpose.
         seconds: What a label costs.
     """
@@ -67,6 +98,12 @@ class Labelling(Section):
     image_fraction: float = setting(1.0, expected="a share above 0, at most 1", gt=0, le=1)
     one_per_segment: bool = setting(False, expected="true or false")
     committee: Committee | None = setting(None, expected="null or a section of fields")
-    annotator: Literal["oracle"] = setting("oracle", expected="an annotator")
+    annotator: Literal["oracle", "browser"] = setting("oracle", expected="oracle or browser")
+    answered_share: float = setting(1.0, expected="a share above 0, at most 1", gt=0, le=1)
+    repeat: Share = setting(0.0, expected="a share from 0 to 1")
+    control: Share = setting(0.0, expected="a share from 0 to 1")
+    holdout: float = setting(0.2, expected="a share from 0, below 1", ge=0, lt=1)
+    holdout_points: int = setting(5, expected="a whole number from 1", ge=1)
+    browser: Browser = setting(Browser(), expected="a section of fields")
     error_rate: Share = setting(0.0, expected="a share from 0 to 1")
     seconds: Seconds = setting(Seconds(), expected="a section of fields")

@@ -20,7 +20,7 @@ from weakseg.errors import ConfigError
 
 _SECTIONS = [name for name in Config.model_fields if name not in ("run", "seed")]
 Faults = dict[told.Path, str]
-_LOOKING = ("status", "report", "config")
+_LOOKING = ("status", "report", "config", "annotate")
 _PATHS = [
     ("storage", "root"),
     ("data", "path"),
@@ -30,8 +30,8 @@ _PATHS = [
 ]
 _FILES = {
     "model.weights": ("imagenet",),
-    "supervision.proportions": ("masks",),
-    "supervision.coarse": ("masks", "layout"),
+    "supervision.proportions": ("masks", "people"),
+    "supervision.coarse": ("masks", "layout", "people"),
 }
 """Fields that name a file, and what else they may say."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -43,9 +43,9 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
     Args:
         source: A recipe's name or the path of a YAML file, which may have a `base` (see :mod:`pipelines.config.base`).
         overrides: `section.field=value` each, the value in YAML.
-        verb: What it is for. `status`, `report` and `config` only look: an environment variable in a path need not be
-            set, the weights file need not exist. Only `active` asks, so the others take any number of rounds, and only
-            `sweep` reads section `sweep`, all of whose points it wants to be valid.
+        verb: What it is for. `status`, `report`, `annotate` and `config` only look: an environment variable in a path
+            need not be set, the weights file need not exist. Only `active` asks, so the others take any number of
+            rounds, and only `sweep` reads section `sweep`, all of whose points it wants to be valid.
 
     Returns:
         The configuration; `run` is the recipe's or file's name where it was not given.

@@ -65,8 +65,10 @@ class Supervision(Section):
     Attributes:
         points: Single labelled pixels or segments, asked for in rounds.
         masks: Full masks of the training split.
-        proportions: Class proportions: null, masks (counted in them), or a CSV file (image_id, one column per class).
-        coarse: Coarse labels: null, masks (made from them), layout (the data set's own), or a JSON file of polygons.
+        proportions: Class proportions: null, masks (counted in them), people (asked on a page), or a CSV file
+            (image_id, one column per class).
+        coarse: Coarse labels: null, masks (made from them), layout (the data set's own), people (who draw them on a
+            page), or a JSON file of polygons.
         keypoints: Keypoints: null, masks (sampled from them), or labels (the points asked for).
         spread: segment gives a point's label to the rest of its superpixel; null is off.
         noise: Proportions made worse on purpose.
@@ -77,8 +79,8 @@ class Supervision(Section):
 
     points: bool = setting(True, expected="true or false")
     masks: bool = setting(False, expected="true or false")
-    proportions: str | None = setting(None, expected="null, masks or a CSV file", min_length=1)
-    coarse: str | None = setting(None, expected="null, masks, layout or a JSON file", min_length=1)
+    proportions: str | None = setting(None, expected="null, masks, people or a CSV file", min_length=1)
+    coarse: str | None = setting(None, expected="null, masks, layout, people or a JSON file", min_length=1)
     keypoints: Literal["masks", "labels"] | None = setting(None, expected="null, masks or labels")
     spread: Literal["segment"] | None = setting(None, expected="null or segment")
     noise: Noise = setting(Noise(), expected="a section of fields")
@@ -89,9 +91,9 @@ class Supervision(Section):
     @property
     def proportions_file(self) -> str | None:
         """The file of proportions, if that is where they come from."""
-        return None if self.proportions in (None, "masks") else self.proportions
+        return None if self.proportions in (None, "masks", "people") else self.proportions
 
     @property
     def coarse_file(self) -> str | None:
         """The file of coarse labels, if that is where they come from."""
-        return None if self.coarse in (None, "masks", "layout") else self.coarse
+        return None if self.coarse in (None, "masks", "layout", "people") else self.coarse

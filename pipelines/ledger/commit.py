@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines.config import digest
 from pipelines.ledger.identity import new_record, reopened
-from pipelines.ledger.layout import configured_coarse_table, round_folder, run_key
+from pipelines.ledger.layout import configured_coarse_table, configured_holdout, round_folder, run_key
 from pipelines.ledger.lease import HEARTBEAT_SECONDS, Lease, alive, read_owner
 from pipelines.storage import Storage
 from weakseg.errors import LedgerError
@@ -140,6 +140,7 @@ class Ledger:
                 segments=superpixels.get("segments", 0),
                 compactness=superpixels.get("compactness", 10.0),
                 coarse=configured_coarse_table(config.get("supervision") or {}),
+                holdout=configured_holdout(config),
             )
         return self._pool
 
@@ -152,9 +153,9 @@ class Ledger:
         """The storage's key of one of the run's."""
         return f"{run_key(self.run)}/{key}" if key else run_key(self.run)
 
-    def path(self, key: str = "") -> str:
-        """Where one of the run's keys lies on this machine."""
-        return str(self.storage.local_path(self.key(key)))
+    def address(self, key: str = "") -> str:
+        """Where one of the run's keys lies: a path on this machine, or s3://..."""
+        return self.storage.address(self.key(key))
 
     def round(self, round: int) -> str:
         """The folder of a round, as a key of the run: ``rounds/000``."""

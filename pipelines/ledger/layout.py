@@ -76,6 +76,18 @@ def configured_coarse_table(supervision: Mapping[str, Any]) -> str | None:
     return coarse_table(source, supervision["coarsening"]["erosion"], supervision["coarsening"]["tolerance"])
 
 
+def configured_holdout(config: Mapping[str, Any]) -> tuple[float, int] | None:
+    """Which share of images without masks people are asked about to estimate the accuracy, and the seed of the draw.
+
+    Args:
+        config: The whole configuration as plain values.
+    """
+    labelling, supervision = config.get("labelling") or {}, config.get("supervision") or {}
+    if labelling.get("annotator") != "browser" or not supervision.get("points") or not labelling.get("holdout"):
+        return None
+    return float(labelling["holdout"]), int(config["seed"])
+
+
 def run_key(run: str) -> str:
     """The folder of a run.
 

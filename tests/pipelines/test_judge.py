@@ -43,9 +43,10 @@ def test_on_its_own_pool_it_equals_the_rounds_evaluation_and_writes_nothing(
     settings = ["run=unheard-of", "data.images=14", f"data.size={list(stored_run.SIZE)}", "superpixels.segments=0"]
     settings += [f"storage.root={root}", "cluster.gpu=false", "training.augmentation.crop=null"]
     before = runs(root)
+    command = [sys.executable, "-m", "pipelines", "evaluate", "--model", "models:/scenes@champion"]
+    changes = [part for setting in settings for part in ("--set", setting)]
     finished = subprocess.run(
-        [sys.executable, "-m", "pipelines", "evaluate", "--model", "models:/scenes@champion", "--config", "demo"]
-        + ["--json", *(part for setting in settings for part in ("--set", setting))],
+        [*command, "--config", "demo", "--json", *changes],
         env={**os.environ, "RAY_ADDRESS": ray_session},
         capture_output=True,
         text=True,

@@ -1,0 +1,66 @@
+"""Where answers are durable beside SQLite: nowhere else in a folder, in batches of their own where the run lies on S3.
+
+A bucket holds no SQLite file that could be written in place. There the database is this machine's cache of the batches,
+and a batch is put before any of its answers is acknowledged.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pipelines.storage import Storage
+
+Row = dict[str, Any]
+
+
+class Mirror(Protocol):
+    """Makes answers durable elsewhere, and tells what others have put there."""
+
+    def put(self, rows: list[Row]) -> None:
+        """Return once the rows are durable; raise if they are not."""
+
+    def new(self) -> Iterator[list[Row]]:
+        """The batches that this object has neither put nor given before."""
+
+
+class InPlace:
+    """The database lies in the run's own folder: it is the durable place itself."""
+
+    def put(self, rows: list[Row]) -> None:
+        """Nothing: the commit that follows is durable."""
+
+    def new(self) -> Iterator[list[Row]]:
+        """Nothing: whoever opens the database sees all of it."""
+        return iter(())
+
+
+@dataclass
+class Batches:
+    """Batches of answers as objects of the storage, each created once.
+
+    Args:
+        storage: Where the run lies.
+        folder: The key of the folder of batches.
+    """
+
+    storage: Storage
+    folder: str
+    _seen: set[str] = field(default_factory=set)
+
+    def put(self, rows: list[Row]) -> None:
+        """Create one object. The time in its name keeps batches in order, the token makes it unique."""
+        key = f"{self.folder}/{time.time_ns():020d}-{secrets.token_hex(8)}.json"
+        # Nobody else can have the name: an object that is there already is ours, put by a try whose reply was lost.
+        self.storage.create_once(key, json.dumps(rows, ensure_ascii=False).encode())
+        self._seen.add(key)
+
+    def new(self) -> Iterator[list[Row]]:
+        """The batches of others, and after a restart those of before, in order of their names."""
+        for key in self.storage.list(self.folder):
+            if key not in self._seen:
+                rows = json.loads(self.storage.read_bytes(key))
+                self._seen.add(key)
+                yield rows

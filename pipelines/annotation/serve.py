@@ -1,0 +1,225 @@
+"""The server of one run: its address, its links, its thread. The verb `annotate` and the driver both start it here."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from pipelines.annotation.answers import Answers
+from pipelines.annotation.app import create_app
+from pipelines.annotation.desk import Desk
+from pipelines.annotation.mirror import Batches, InPlace
+from pipelines.annotation.pictures import Pictures
+from pipelines.annotation.security import Secret, host_names, login
+from pipelines.annotation.views import Site
+from pipelines.config import Config
+from pipelines.console import Console
+from pipelines.ledger import Ledger
+from pipelines.storage import Storage, open_storage
+from weakseg.errors import LedgerError, WeaksegError
+
+
+def answers_folder(storage: Storage, ledger: Ledger) -> Path:
+    """Where the database and the secret lie on this machine: in the run's folder, or a cache for a run on S3."""
+    if getattr(storage, "is_local", True):
+        return storage.local_path(ledger.key())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "weakseg" / ledger.id
+
+
+def open_desk(config: Config, ledger: Ledger) -> Desk:
+    """The desk of a run, without a server.
+
+    Args:
+        config: The run's configuration.
+        ledger: The run, held or only read.
+    """
+    storage, browser = ledger.storage, config.labelling.browser
+    mirror = InPlace() if getattr(storage, "is_local", True) else Batches(storage, ledger.key("answers"))
+    answers = Answers(answers_folder(storage, ledger) / "answers.sqlite", mirror)
+    return Desk(
+        ledger,
+        answers,
+        people=people(config),
+        lifetime=60 * browser.lease_minutes,
+        share=config.labelling.answered_share,
+    )
+
+
+def people(config: Config) -> tuple[str, ...]:
+    """The annotators: those named, else whoever is logged in."""
+    return tuple(dict.fromkeys(config.labelling.browser.annotators)) or (login(),)
+
+
+def open_site(config: Config, desk: Desk) -> Site:
+    """What the application works with."""
+    ledger, browser = desk.ledger, config.labelling.browser
+    return Site(
+        run=ledger.run,
+        rounds=int(ledger.record["config"]["labelling"]["rounds"]),
+        desk=desk,
+        pictures=Pictures(ledger.pool),
+        classes=ledger.pool.classes,
+        secret=Secret.kept(answers_folder(ledger.storage, ledger) / "annotation.secret"),
+        annotators=desk.people,
+        hosts=host_names(browser.host, browser.hosts),
+    )
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server at work.
+
+    Attributes:
+        url: Where it is, such as http://127.0.0.1:8765.
+        links: What each annotator opens, token included.
+        thread: Ends with the server.
+    """
+
+    url: str
+    links: dict[str, str]
+    thread: threading.Thread
+
+
+@contextmanager
+def serving(site: Site, *, host: str, port: int) -> Iterator[Served]:
+    """Serve a site in a thread while the block lasts.
+
+    Args:
+        site: What to serve.
+        host: The address to listen at.
+        port: The port; 0 takes any free one.
+
+    Raises:
+        WeaksegError: The address cannot be listened at.
+    """
+    listener = _listener(host, port)
+    name = "127.0.0.1" if host == "localhost" else host
+    if host in ("0.0.0.0", "::"):
+        name = socket.getfqdn()
+    url = f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}"
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(site),
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            limit_concurrency=256,
+            timeout_keep_alive=75,
+            h11_max_incomplete_event_size=2**15,
+        )
+    )
+    thread = threading.Thread(target=server.run, args=([listener],), name="annotation page", daemon=True)
+    thread.start()
+    try:
+        yield Served(url, {who: f"{url}/enter#{site.secret.token(who)}" for who in site.annotators}, thread)
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        listener.close()
+
+
+@contextmanager
+def asking(config: Config, ledger: Ledger, console: Console) -> Iterator[Desk]:
+    """The driver's desk, with the page beside it where the driver is to serve it.
+
+    Args:
+        config: The run's configuration.
+        ledger: The run, held by this driver.
+        console: Where the links go.
+
+    Raises:
+        WeaksegError: The page cannot be served.
+    """
+    browser = config.labelling.browser
+    desk = open_desk(config, ledger)
+    try:
+        if not browser.serve:
+            console.line(f"{ledger.run}: answers are waited for; serve the page with `weakseg annotate`")
+            yield desk
+            return
+        with _alone(ledger), serving(open_site(config, desk), host=browser.host, port=browser.port) as served:
+            say(served, ledger.run, console)
+            yield desk
+    finally:
+        desk.answers.close()
+
+
+def annotate(config: Config, console: Console) -> dict[str, Any]:
+    """Serve the page of a run until it is interrupted: the verb `annotate`.
+
+    Args:
+        config: Names the run, its storage and the address.
+        console: Where the links go.
+
+    Returns:
+        run, url, answers (how many there are).
+
+    Raises:
+        LedgerError: There is no such run, it asks nobody, or its page is served already.
+    """
+    ledger = Ledger.read(open_storage(config.storage.root), config.run)
+    _refuse_oracle(ledger)
+    browser = config.labelling.browser
+    desk = open_desk(config, ledger)
+    with _alone(ledger), serving(open_site(config, desk), host=browser.host, port=browser.port) as served:
+        say(served, ledger.run, console)
+        try:
+            while served.thread.is_alive():
+                served.thread.join(timeout=3600)
+        except KeyboardInterrupt:
+            console.line(f"{ledger.run}: the page is closed; all answers are kept")
+        return {"run": ledger.run, "url": served.url, "answers": len(desk.answers.since())}
+
+
+def say(served: Served, run: str, console: Console) -> None:
+    """Print the links."""
+    for who, link in served.links.items():
+        console.line(f"{run}: {who} answers at {link}")
+
+
+def _refuse_oracle(ledger: Ledger) -> None:
+    if ledger.record["config"]["labelling"]["annotator"] != "browser":
+        raise LedgerError(
+            f"run {ledger.run} asks the oracle, not people: start it with --set labelling.annotator=browser"
+        )
+
+
+@contextmanager
+def _alone(ledger: Ledger) -> Iterator[None]:
+    """One server per run: two would hand the same image out twice."""
+    try:
+        lock = ledger.storage.lock(ledger.key("annotation.lock"))
+    except BlockingIOError:
+        raise LedgerError(
+            f"run {ledger.run}: its page is served already, by a driver or by `weakseg annotate`. Stop that one, or "
+            "start the driver with --set labelling.browser.serve=false"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        raise WeaksegError(
+            f"labelling.browser: cannot listen at {host}:{port} ({error.strerror or error}); choose another port with "
+            "--set labelling.browser.port=0"
+        ) from error
+    return listener

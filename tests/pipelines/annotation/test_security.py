@@ -1,0 +1,224 @@
+"""Who and what is kept out."""
+
+import stat
+from pathlib import Path
+
+import annotation_site
+import httpx
+import pytest
+from annotation_site import URL, client
+
+from pipelines.annotation.security import RateLimit, Secret, host_names, host_of
+from pipelines.config import load
+from weakseg.errors import ConfigError, WeaksegError
+
+PAGES = ("/", "/proportions", "/coarse", "/review")
+PRIVATE = ("/api/session", "/api/state", "/api/work", "/api/history", "/api/review", "/api/images/0-abc")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> annotation_site.Site:
+    return annotation_site.site(tmp_path_factory.mktemp("site"), annotators=("anna", "ben"), images=6)
+
+
+@pytest.fixture
+def nobody(site: annotation_site.Site) -> httpx.Client:
+    return client(site, site.app(), None)
+
+
+@pytest.fixture
+def anna(site: annotation_site.Site) -> httpx.Client:
+    return client(site, site.app(), "anna")
+
+
+def code(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+def test_nobody_gets_in_without_a_token(nobody: httpx.Client):
+    for path in PRIVATE:
+        assert code(nobody.get(path)) == (401, "no_session")
+    assert code(nobody.post("/api/answers", json={"answers": [{"query": "x", "class": 1, "seconds": 1}]})) == (
+        401,
+        "no_session",
+    )
+    for path in PAGES:
+        reply = nobody.get(path)
+        assert (reply.status_code, "signin" in reply.text) == (401, True)
+    assert nobody.get("/enter").status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "anna", "anna~", "anna~" + "A" * 43, "ben~x", "carl~" + "A" * 43, "é"])
+def test_a_wrong_token_is_refused(nobody: httpx.Client, token: str):
+    reply = nobody.post("/api/session", json={"token": token})
+    assert code(reply) == (401, "bad_token")
+    assert "set-cookie" not in reply.headers
+
+
+def test_a_cookie_is_no_token_and_anothers_is_not_made_from_ones_own(site: annotation_site.Site, nobody: httpx.Client):
+    secret = Secret.kept(site.root / "runs" / "asked" / "annotation.secret")
+    assert code(nobody.post("/api/session", json={"token": secret.session("anna")})) == (401, "bad_token")
+    for cookie in (secret.token("anna"), secret.session("anna").replace("anna", "ben"), secret.session("carl")):
+        reply = nobody.get("/api/state", headers={"cookie": f"weakseg_session={cookie}"})
+        assert code(reply) == (401, "no_session")
+
+
+def test_the_cookie_cannot_be_read_or_sent_across_sites(site: annotation_site.Site, nobody: httpx.Client):
+    secret = Secret.kept(site.root / "runs" / "asked" / "annotation.secret")
+    reply = nobody.post("/api/session", json={"token": secret.token("ben")})
+    assert reply.status_code == 200  # no redirect, which would lose the cookie for links clicked elsewhere
+    cookie = reply.headers["set-cookie"].lower()
+    assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/"))
+    assert nobody.get("/api/session").json()["annotator"] == "ben"
+    nobody.delete("/api/session", headers={"content-type": "application/json"})
+    assert nobody.get("/api/session").status_code == 401
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "http://127.0.0.1:1", "file://127.0.0.1:8765"])
+def test_a_foreign_origin_is_refused(anna: httpx.Client, origin: str):
+    assert code(anna.post("/api/alive", json={"images": ["0-x"]}, headers={"origin": origin})) == (403, "bad_origin")
+
+
+def test_no_origin_is_refused_too(site: annotation_site.Site):
+    browser = client(site, site.app())
+    del browser.headers["origin"]
+    assert code(browser.post("/api/alive", json={"images": ["0-x"]})) == (403, "bad_origin")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "127.0.0.2:8765", "[::2]:8765"])
+def test_a_foreign_host_is_refused(anna: httpx.Client, host: str):
+    assert code(anna.get("/api/state", headers={"host": host})) == (400, "bad_host")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:9000", "[::1]:1", "LOCALHOST"])
+def test_this_machine_has_several_names(anna: httpx.Client, host: str):
+    assert anna.get("/api/state", headers={"host": host}).status_code == 200
+
+
+def test_other_names_must_be_given():
+    assert "0.0.0.0" not in host_names("0.0.0.0", [])
+    assert "proxy.example" in host_names("0.0.0.0", ["Proxy.example"])
+    assert host_of("[::1]:80") == "::1"
+
+
+@pytest.mark.parametrize(
+    "handle",
+    [
+        "..%2f..%2frun.json",
+        "../../run.json",
+        "%2e%2e/%2e%2e/annotation.secret",
+        "/etc/passwd",
+        "train/000",
+        "0",
+        "0-" + "A" * 16,
+        "1e9-" + "A" * 16,
+        "%00",
+        "a" * 5000,
+    ],
+)
+def test_an_image_id_is_no_path(anna: httpx.Client, handle: str):
+    for path in (f"/api/images/{handle}", f"/static/{handle}", f"/api/regions/{handle}"):
+        assert anna.get(path).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("name", ["..%2foutside.html", "../outside.html", "page.js/..", ".hidden", "app.py", "PAGE.JS"])
+def test_static_files_are_only_those_of_their_folder(anna: httpx.Client, name: str):
+    assert anna.get(f"/static/{name}").status_code == 404
+    assert anna.get("/static/page.js").status_code == 200
+
+
+def test_a_large_body_is_refused_whether_or_not_it_says_so(anna: httpx.Client):
+    body = b'{"images": ["' + b"x" * 2**20 + b'"]}'
+    headers = {"content-type": "application/json"}
+    assert code(anna.post("/api/alive", content=body, headers=headers)) == (413, "too_large")
+    assert code(anna.post("/api/alive", content=iter([body[:1000], body[1000:]]), headers=headers)) == (
+        413,
+        "too_large",
+    )
+    assert code(anna.post("/api/alive", content=b"images=1", headers={"content-type": "text/plain"})) == (
+        415,
+        "not_json",
+    )
+
+
+def test_another_annotators_images_are_neither_shown_nor_answered(site: annotation_site.Site):
+    desk = site.desk()
+    app = site.app(desk)
+    anna, ben = client(site, app, "anna"), client(site, app, "ben")
+    mine = anna.get("/api/work").json()["images"][0]
+    query = mine["queries"][0]["query"]
+    assert anna.get(mine["url"]).status_code == 200
+    assert code(ben.get(mine["url"])) == (403, "not_yours")
+    answer = {"answers": [{"query": query, "class": 1, "seconds": 1.0, "replaces": None}]}
+    assert code(ben.post("/api/answers", json=answer)) == (403, "not_yours")
+    assert mine["image"] not in [image["image"] for image in ben.get("/api/work?images=8").json()["images"]]
+    assert anna.post("/api/answers", json=answer).status_code == 200
+    ben.post("/api/release", json={"images": [mine["image"]]})
+    assert mine["image"] in [image["image"] for image in anna.get("/api/work").json()["images"]]
+
+
+def test_a_class_name_with_markup_stays_text(tmp_path: Path):
+    name = "<img onerror=alert(1) src=x>"
+    site = annotation_site.site(tmp_path, images=1, classes=(name, "b"))
+    browser = client(site, site.app())
+    reply = browser.get("/api/state")
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.json()["classes"][0]["name"] == name
+    for path in PAGES:  # pages are files: no name ever reaches one on the server
+        assert "<img" not in browser.get(path).text
+
+
+def test_every_response_carries_the_strict_headers(anna: httpx.Client, nobody: httpx.Client):
+    replies = [anna.get("/"), anna.get("/api/state"), nobody.get("/"), anna.get("/nothing")]
+    replies += [anna.get("/", headers={"host": "evil.example"}), anna.get("/static/page.js")]
+    for reply in replies:
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert reply.headers["referrer-policy"] == "no-referrer"
+    assert anna.get("/api/state").headers["cache-control"] == "no-store"
+    assert anna.get("/docs").status_code == anna.get("/openapi.json").status_code == 404
+
+
+def test_thirty_answers_a_second_each(site: annotation_site.Site, anna: httpx.Client):
+    queries = [row["query"] for image in anna.get("/api/work?images=8").json()["images"] for row in image["queries"]]
+    body = {"answers": [{"query": queries[-1], "class": 1, "seconds": 0.1, "replaces": None}]}
+    codes = [anna.post("/api/answers", json=body).status_code for _ in range(40)]
+    assert codes.count(429) >= 1 or len(set(codes)) == 1  # a slow machine may take a second for forty
+    limit = RateLimit(30)
+    assert [limit.wait("anna", now=0.0) for _ in range(30)] == [0.0] * 30
+    assert limit.wait("anna", now=0.5) == pytest.approx(0.5)
+    assert limit.wait("ben", now=0.5) == 0.0
+    assert limit.wait("anna", now=1.01) == 0.0
+    assert limit.wait("carl", 50, now=0.0) == 0.0
+    assert limit.wait("carl", 11, now=1.5) > 0
+
+
+def test_other_hosts_need_a_name_for_each_annotator():
+    with pytest.raises(ConfigError, match="labelling.browser.annotators"):
+        load("demo", ["labelling.annotator=browser", "labelling.browser.host=0.0.0.0"])
+    load("demo", ["labelling.annotator=browser", "labelling.browser.host=0.0.0.0", "labelling.browser.annotators=[a]"])
+    load("demo", ["labelling.annotator=browser"])
+
+
+def test_the_secret_is_its_owners_alone(tmp_path: Path):
+    path = tmp_path / "annotation.secret"
+    secret = Secret.kept(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert Secret.kept(path).token("anna") == secret.token("anna") != secret.token("ben")
+    path.chmod(0o644)
+    with pytest.raises(WeaksegError, match="delete it"):
+        Secret.kept(path)
+
+
+def test_links_hold_the_token_where_no_server_logs_it(site: annotation_site.Site):
+    with annotation_site.serve(site) as served:
+        assert set(served.links) == {"anna", "ben"}
+        link = httpx.URL(served.links["anna"])
+        assert (link.host, link.path, link.query) == ("127.0.0.1", "/enter", b"")
+        with httpx.Client(base_url=served.url, headers={"origin": served.url}) as browser:
+            assert browser.post("/api/session", json={"token": link.fragment}).json()["annotator"] == "anna"
+            assert browser.get("/api/state").json()["phase"] == "asking"
+    assert URL.startswith("http://127.0.0.1")
