@@ -24,10 +24,12 @@ def open_inputs(place: str) -> Files:
         DataError: There is no such folder.
         ResourceError: The address cannot be read.
     """
-    files = open_files(place) or LocalFiles(str(Path(place).expanduser()))
-    if not files.is_folder(""):
+    bucket = open_files(place)
+    if bucket is not None:
+        return bucket
+    if not Path(place).expanduser().is_dir():
         raise DataError(f"--input: no such folder: {place}")
-    return files
+    return LocalFiles(str(Path(place).expanduser()))
 
 
 def image_names(files: Files) -> pa.ChunkedArray:

@@ -63,6 +63,7 @@ _OPTIONS = {
     "with --set storage.root=FOLDER": "with --output FOLDER",
     "set storage.root to": "make --output",
     "storage.root": "--output",
+    "data.path": "--input",
     "cluster.actors": "--actors",
     "tracking.uri": "--tracking-uri",
 }
@@ -188,7 +189,8 @@ def predict(
     registered = fetch(model, uri)
     view = with_windows(registered.view, tile=tile, overlap=overlap)
     plan = _plan(registered, actors=actors, gpu=gpu, uri=uri)
-    files = open_inputs(input)
+    with _in_our_words():
+        files = open_inputs(input)
     with console.stage(f"list {input}") as stage:
         names = image_names(files)
         stage.advance(len(names))
@@ -386,11 +388,11 @@ def _in_our_words() -> Iterator[None]:
     """A fault of the plan, told with the command's options in place of the configuration's fields."""
     try:
         yield
-    except ResourceError as error:
+    except (ResourceError, DataError) as error:
         text = str(error)
         for field, option in _OPTIONS.items():
             text = text.replace(field, option)
-        raise ResourceError(text) from error
+        raise type(error)(text) from error
 
 
 def _refuse_nested(input: str, output: str) -> None:

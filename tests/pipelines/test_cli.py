@@ -19,15 +19,10 @@ VERBS = {
     "train": COMMON | {"--config"},
     "active": COMMON | {"--config"},
     "evaluate": COMMON | {"--config", "--model"},
-<<<<<<< HEAD
-    "predict": {"--json", "--verbose", "--help", "--model", "--input", "--output", "--probabilities", "--overlays"}
-    | {"--tile", "--overlap", "--actors", "--gpu", "--no-gpu", "--tracking-uri"},
-=======
     "predict": (COMMON - {"--set"})
     | {"--model", "--input", "--output", "--probabilities", "--overlays", "--tile", "--overlap"}
     | {"--actors", "--gpu", "--no-gpu", "--tracking-uri"},
     "annotate": COMMON | {"--config", "--host", "--port", "--export", "--import"},
->>>>>>> 4072daba19aff8a58beb985dc7bb9de017fb989a
     "sweep": COMMON | {"--config"},
     "report": COMMON | {"--config"},
     "status": COMMON | {"--config"},
