@@ -77,7 +77,7 @@ def command(folder: Path, output: Path, uri: str, address: str, *options: str) -
     return json.loads(finished.stdout.strip().splitlines()[-1])
 
 
-def call(folder: Path, output: Path, uri: str, **options: Any) -> dict[str, Any]:
+def call(folder: Path | str, output: Path | str, uri: str, **options: Any) -> dict[str, Any]:
     tile = options.pop("tile", None)
     given = {"tracking_uri": uri, "gpu": False, **options}
     return stage.predict("models:/scenes@champion", str(folder), str(output), tile, tiny.console(), **given)
@@ -184,6 +184,28 @@ def test_large_images_of_a_model_of_tiles_are_seen_in_windows(
         np.testing.assert_array_equal(read_mask((output / "masks/large.png").read_bytes()), expected.mask)
     with pytest.raises(ResourceError, match="predictions made with.*name another folder"):
         call(tmp_path / "in", tmp_path / "out-0", uri, tile=(96, 96))
+
+
+@pytest.mark.ray
+@pytest.mark.s3
+def test_from_bucket_to_bucket(ray_session: str, folder: Path, uri: str, s3_root: str, root: Path) -> None:
+    source = open_storage(f"{s3_root}/photos")
+    names = [NAMES[0], NAMES[2]]
+    for name in [*names, "empty.jpg"]:
+        source.write_bytes(name, (folder / name).read_bytes())
+    output = f"{s3_root}/out"
+    found = call(source.root, output, uri)
+    assert (found["images"], found["predicted"]) == (3, 2)
+    assert [row["name"] for row in found["quarantined"]] == ["empty.jpg"]
+    storage = open_storage(output)
+    model = mlflow.pyfunc.load_model(str(stored_run.stored_model(root)))
+    answers = model.predict(pd.DataFrame({"image": [(folder / name).read_bytes() for name in names]}))["mask"]
+    for name, mask in zip(names, answers, strict=True):
+        np.testing.assert_array_equal(read_mask(storage.read_bytes(stage.mask_key(name))), read_mask(mask))
+    assert storage.read_table("predictions.parquet").num_rows == 3
+    assert call(source.root, output, uri)["predicted"] == 0
+    with pytest.raises(DataError, match="masks would be taken for images"):
+        call(source.root, f"{source.root}/out", uri)
 
 
 class TestRefusals:
