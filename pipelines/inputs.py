@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.s3 import is_s3
+from pipelines.data_files import open_files
 from weakseg.datasets import Files, LocalFiles
 from weakseg.datasets.layout import IMAGE_SUFFIXES, claimed_twice, stem, suffix
-from weakseg.errors import DataError, ResourceError
+from weakseg.errors import DataError
 
 _BATCH = 65_536
 
@@ -23,12 +24,12 @@ def open_inputs(place: str) -> Files:
         DataError: There is no such folder.
         ResourceError: The address cannot be read.
     """
-    if is_s3(place):
-        raise ResourceError(f"--input {place}: images in a bucket cannot be read yet; copy them to a folder")
-    files = LocalFiles(place)
-    if not files.is_folder(""):
+    bucket = open_files(place)
+    if bucket is not None:
+        return bucket
+    if not Path(place).expanduser().is_dir():
         raise DataError(f"--input: no such folder: {place}")
-    return files
+    return LocalFiles(str(Path(place).expanduser()))
 
 
 def image_names(files: Files) -> pa.ChunkedArray:

@@ -31,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
+from numpy.typing import NDArray
 
 from pipelines import resources
 from pipelines.config import Config
@@ -45,7 +46,7 @@ from pipelines.serving.registered import Registered, fetch, store_of
 from pipelines.storage import Storage, open_storage
 from weakseg.codec import decode_image, encode_palette, encode_png, read_mask
 from weakseg.datasets import Classes, Files
-from weakseg.datasets.layout import read_file, stem
+from weakseg.datasets.layout import code, codes, position, read_file, stem
 from weakseg.errors import DataError, ResourceError
 from weakseg.prediction import Prediction, View, segment
 
@@ -58,11 +59,11 @@ ROWS = pa.schema(
         ("error", pa.string()),  # why there is no mask; null where there is one
     ]
 )
-_CHUNK = 32
 _OPTIONS = {
     "with --set storage.root=FOLDER": "with --output FOLDER",
     "set storage.root to": "make --output",
     "storage.root": "--output",
+    "data.path": "--input",
     "cluster.actors": "--actors",
     "tracking.uri": "--tracking-uri",
 }
@@ -188,7 +189,8 @@ def predict(
     registered = fetch(model, uri)
     view = with_windows(registered.view, tile=tile, overlap=overlap)
     plan = _plan(registered, actors=actors, gpu=gpu, uri=uri)
-    files = open_inputs(input)
+    with _in_our_words():
+        files = open_inputs(input)
     with console.stage(f"list {input}") as stage:
         names = image_names(files)
         stage.advance(len(names))
@@ -236,7 +238,7 @@ def run(
     Returns:
         images, predicted, quarantined, shares.
     """
-    chunk = min(_CHUNK, max(1, -(-len(names) // (4 * config.cluster.actors))))
+    chunk = chunk_size(len(names), config.cluster.actors)
     chunks = range(-(-len(names) // chunk))
     there = _there(storage)
     pending = [
@@ -305,6 +307,11 @@ def output_keys(name: str, *, probabilities: bool, overlays: bool) -> list[str]:
     return [*extras, mask_key(name)]
 
 
+def chunk_size(images: int, actors: int) -> int:
+    """Images per chunk: a few chunks for each actor where there are few, some thousand chunks where there are many."""
+    return min(max(1, -(-images // (4 * actors))), max(32, min(256, images // 1000)))
+
+
 def chunk_names(names: pa.ChunkedArray, part: int, chunk: int) -> list[str]:
     """The names of a chunk."""
     return names.slice(part * chunk, chunk).to_pylist()
@@ -315,15 +322,20 @@ def part_key(names: Sequence[str]) -> str:
     return f"parts/{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:24]}.parquet"
 
 
-def _there(storage: Storage) -> set[str]:
+def _there(storage: Storage) -> NDArray[np.uint64]:
+    """Codes of all files that the output holds, sorted."""
     folders = ("parts", "masks", "probabilities", "overlays")
-    return {key for folder in folders for key in storage.list(folder)}
+    found = np.concatenate([codes(storage.list(folder)) for folder in folders])
+    found.sort()
+    return found
 
 
-def _finished(storage: Storage, there: set[str], names: Sequence[str], probabilities: bool, overlays: bool) -> bool:
+def _finished(
+    storage: Storage, there: NDArray[np.uint64], names: Sequence[str], probabilities: bool, overlays: bool
+) -> bool:
     """Whether all of a chunk is there; one with quarantined images is looked at again, they may have been repaired."""
     keys = (key for name in names for key in output_keys(name, probabilities=probabilities, overlays=overlays))
-    return part_key(names) in there and all(key in there for key in keys)
+    return all(position(there, code(key)) is not None for key in (part_key(names), *keys))
 
 
 def _row(name: str, mask_HW: Image, classes: int) -> dict[str, Any]:
@@ -386,11 +398,11 @@ def _in_our_words() -> Iterator[None]:
     """A fault of the plan, told with the command's options in place of the configuration's fields."""
     try:
         yield
-    except ResourceError as error:
+    except (ResourceError, DataError) as error:
         text = str(error)
         for field, option in _OPTIONS.items():
             text = text.replace(field, option)
-        raise ResourceError(text) from error
+        raise type(error)(text) from error
 
 
 def _refuse_nested(input: str, output: str) -> None:

@@ -63,7 +63,7 @@ class View:
             raise ValueError("an overlap needs windows, there are none")
         if self.overlap is not None and self.window is not None and not 0 <= self.overlap < min(self.window):
             raise ValueError(
-                f"the overlap must be from 0 to below the window's smaller side {min(self.window)}, came {self.overlap}"
+                f"overlap must be from 0 to below {min(self.window)}, the window's smaller side, got {self.overlap}"
             )
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, came {self.temperature}")

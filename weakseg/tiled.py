@@ -63,8 +63,8 @@ def spans(length: int, window: int, overlap: int) -> list[Span]:
         overlap: Of two neighbours, in pixels, at least; below `window`.
 
     Returns:
-        One window where the image is no longer than it. Else windows in order that cover the image; of all windows
-        over a pixel the weights sum to 1.
+        One window where the image is no longer than it, or by less than the grid's 32 pixels. Else windows in order
+        that cover the image; of all windows over a pixel the weights sum to 1.
 
     Raises:
         ValueError: If a number is out of range.
@@ -74,12 +74,11 @@ def spans(length: int, window: int, overlap: int) -> list[Span]:
             f"expected a length and a window of at least 1 and an overlap from 0 to below the window, "
             f"got length {length}, window {window}, overlap {overlap}"
         )
-    if length <= window:
-        return [Span(0, length, np.ones(length, np.float32))]
     grid = min(_GRID, 2 ** ((window - overlap).bit_length() - 1))
     step = (window - overlap) // grid * grid
-    gaps = -(-(length - window) // step)
-    starts = [i * (length - window) // gaps // grid * grid for i in range(gaps + 1)]
+    last = max(0, length - window) // grid * grid
+    gaps = -(-last // step)
+    starts = [i * last // gaps // grid * grid for i in range(gaps + 1)] if gaps else [0]
     stops = [start + window for start in starts[:-1]] + [length]
     total = np.zeros(length, np.float64)
     weights = []

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine import losses, memory, plan, prepare, round, score, sweep, train
+from benchmarks.engine import losses, memory, plan, predict, prepare, round, score, sweep, train
 from benchmarks.machine import commit, machine, now, versions
 
 RESULTS = Path(__file__).parents[1] / "results" / "engine.json"
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "prepare": prepare.run,
     "train": train.run,
     "score": score.run,
+    "predict": predict.run,
     "losses": losses.run,
     "memory": memory.run,
     "plan": plan.run,
@@ -177,6 +178,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], list[Row]]] = {
     "prepare": _compared("prepare", "multiprocessing.Pool", "weakseg_prepare", "multiprocessing_pool"),
     "train": _train,
     "score": _score,
+    "predict": _compared("predict", "bare model", "weakseg_predict", "bare_model"),
     "losses": _losses,
     "memory": _memory,
     "plan": _plan,

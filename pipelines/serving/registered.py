@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -88,8 +89,8 @@ def store_of(uri: str | None) -> str:
     """
     given = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if given:
-        file = given.removeprefix("sqlite:///")
-        if file != given and not Path(file).is_file():  # MLflow would make an empty one
+        file = unquote(given.removeprefix("sqlite:///").partition("?")[0])
+        if given.startswith("sqlite:///") and not Path(file).is_file():  # MLflow would make an empty one
             raise ResourceError(f"no tracking store: {given} is no file; name the mlflow.db of a run")
         return given
     database = Path("weakseg-data", "mlflow.db").absolute()

@@ -64,6 +64,8 @@ def test_the_command_line_is_pinned():
         (["config", "--config", "none.yaml"], "no such file: none.yaml"),
         (["demo", "--set", "labelling.rounds=0"], "labelling.rounds: expected a whole number from 1, got 0"),
         (["prepare", "--config", "camvid-cpu"], "CAMVID is not set"),
+        (["predict", "--model", "m", "--input", "i"], "Missing option '--output'"),
+        (["predict", "--model", "m", "--input", "i", "--output", "o", "--tile", "512"], "such as 512,512, got 512"),
     ],
 )
 def test_wrong_input_exits_2_without_a_traceback(arguments: list[str], stderr: str):

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 import stored_run
+from mlflow.artifacts import download_artifacts
 
 from pipelines import register
 from pipelines.config import Config
 from pipelines.ledger import Ledger
 from pipelines.serving import parity
+from pipelines.serving.registered import fetch
 from pipelines.tracking import KEY, Tracker
 from weakseg.codec import decode_image
+from weakseg.errors import ResourceError
+from weakseg.prediction import View
 
 
 class Case:
@@ -98,6 +102,38 @@ def test_the_stored_model_has_signature_example_and_no_ray(registered: tuple[Pat
     ]
     assert not list(folder.rglob("*.pkl"))
     assert [output.model_id for output in case.client.get_run(case.run_id).outputs.model_outputs] == [info.model_id]
+
+
+def test_onnx_lies_beside_the_weights(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(model: Any, *, temperature: float) -> bytes:
+        return f"{model.spec['architecture']} at {temperature}".encode()
+
+    monkeypatch.setattr(register.onnx, "export", export)
+    case.plan = case.plan.model_copy(update={"register": case.plan.register.model_copy(update={"onnx": True})})
+    assert case.register(0)["version"] == 2
+    with case.tracker.as_default():
+        path = download_artifacts("models:/scenes@challenger/onnx/model.onnx", dst_path=str(tmp_path / "got"))
+    assert Path(path).read_bytes() == b"fcn8 at 2.0"
+
+
+def test_without_its_packages_onnx_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(register.onnx, "find_spec", lambda _: None)
+    register.check(stored_run.config(tmp_path))
+    with pytest.raises(ResourceError, match=r"pip install 'weakseg\[pipelines,onnx\]'"):
+        register.check(stored_run.config(tmp_path, "register.onnx=true"))
+
+
+@pytest.mark.parametrize("tile", [None, [32, 32]])
+def test_a_model_of_images_at_their_own_scale_sees_larger_ones_in_windows(case: Case, tile: list[int] | None) -> None:
+    assert view(case, 1) == View(size=stored_run.SIZE, temperature=2.0)
+    case.ledger.pool.manifest["settings"] |= {"tile": tile, "size": None if tile is None else [200, 300]}
+    case.register(0)
+    # The largest image of the pool: for one of tiles a tile.
+    assert view(case, 2) == View(window=stored_run.SIZE, temperature=2.0)
+
+
+def view(case: Case, version: int) -> View:
+    return fetch(f"models:/scenes/{version}", case.tracker.uri).view
 
 
 def test_again_changes_nothing(registered: tuple[Path, dict[str, Any]], case: Case) -> None:

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from imagefiles import saved
@@ -92,3 +94,21 @@ class TestDecodeMask:
         np.testing.assert_array_equal(codec.decode_color_mask(data, classes=CLASSES), [[1, 0]])
         with pytest.raises(DataError, match="#010101"):
             codec.decode_color_mask(saved(Image.fromarray(np.ones((2, 2), np.uint8))), classes=CLASSES)
+
+
+def test_a_palette_mask_holds_indices_and_shows_colours():
+    mask = np.array([[0, 1, 2], [255, 2, 0]], np.uint8)
+    data = codec.encode_palette(mask, CLASSES.colors)
+    np.testing.assert_array_equal(codec.read_mask(data), mask)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.mode) == ("PNG", "P")
+        shown = np.asarray(image.convert("RGB"))
+    for index, color in enumerate(CLASSES.colors):
+        assert (shown[mask == index] == color).all()
+    # Read as anybody's mask: by its colours.
+    no_void = np.array([[0, 1, 2]], np.uint8)
+    np.testing.assert_array_equal(
+        codec.decode_mask(codec.encode_palette(no_void, CLASSES.colors), classes=CLASSES), no_void
+    )
+    with pytest.raises(ValueError, match="uint8"):
+        codec.encode_palette(mask.astype(np.int64), CLASSES.colors)

@@ -21,6 +21,7 @@ RESULTS = {
         losses={"time": 32.4, "memory": 17.5, "points": {"seconds": 0.002, "peak_mib": 10.0}},
     ),
     "score": compared("weakseg_score", "forward", published={"cpu": RATIO, "wall": RATIO}),
+    "predict": compared("weakseg_predict", "bare_model"),
     "losses": {
         "terms": {
             "assignment": {
