@@ -10,9 +10,23 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, supervise, train
+from pipelines import (
+    annotate,
+    estimate,
+    evaluate,
+    prepare,
+    register,
+    report,
+    resources,
+    score,
+    select,
+    supervise,
+    train,
+)
 from pipelines.annotation import serve
 from pipelines.annotation.desk import Desk
+from pipelines.annotation.stage import checks
+from pipelines.annotation.tables import given
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
@@ -20,7 +34,7 @@ from pipelines.pool import Pool
 from pipelines.rounds import choose_round
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
-from pipelines.summary import COLUMNS, means, percent, row, sentence
+from pipelines.summary import columns, means, percent, row, sentence
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
 from pipelines.wrong_labels import label_errors
@@ -208,7 +222,7 @@ def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> d
     bill = supervise.seconds(config, ledger)
     labels = 0
     if config.supervision.points:
-        answers = ledger.labels(round)
+        answers = given(ledger.labels(round))
         labels, bill["points"] = answers.num_rows, annotation_seconds(answers)
         scored = None
         if select.needs_scores(config, round):
@@ -218,12 +232,15 @@ def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> d
             evaluate.plain(
                 query_statistics(
                     ledger.read_table(f"{folder}/queries.parquet"),
-                    ledger.read_table(f"{folder}/labels.parquet"),
+                    given(ledger.read_table(f"{folder}/labels.parquet")),
                     classes=len(ledger.pool.classes),
                     entropy_N=None if scored is None else scored["entropy"].to_numpy(),
                 )
             ),
         )
+    beside = checks(ledger, round)
+    if beside.num_rows:
+        bill["checks"] = annotation_seconds(beside)
     validation = evaluate.masks(ledger, "val")
     metrics = {
         "round": round,
@@ -233,6 +250,7 @@ def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> d
         "bill": bill,
         "validation_seconds": masks_seconds(validation, seconds=config.labelling.seconds.mask),
         "validation": evaluate.run(config, ledger, round, "val", console=driver.console) if validation else None,
+        "estimate": estimate.run(config, ledger, round, console=driver.console),
         "label_errors": label_errors(config, ledger, round),
         "train_loss": history[-1]["loss"],
         "epochs": len(history),
@@ -259,6 +277,8 @@ def _track_round(
         for name, iou in zip(driver.ledger.pool.classes.names, scores["iou"], strict=True):
             if iou is not None:
                 values[f"val_iou_{name}"] = iou
+    if metrics.get("estimate"):
+        values |= {f"estimated_{name}": metrics["estimate"][name] for name in ("accuracy", "low", "high")}
     tracker.log_metrics(run_id, values, step=round)
     tracker.log_metrics(driver.parent_run_id, values, step=round)
     tracker.finish(run_id, "FINISHED")
@@ -276,7 +296,7 @@ def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> di
     step_finished("register", chosen)
     path = report.run(config, ledger, tracker=driver.tracker, run_id=driver.parent_run_id)
     step_finished("report", chosen)
-    console.table(f"{ledger.run}: {reason}", COLUMNS, [row(metrics, chosen=chosen) for metrics in rounds])
+    console.table(f"{ledger.run}: {reason}", columns(rounds), [row(metrics, chosen=chosen) for metrics in rounds])
     quarantined = ledger.pool.manifest["quarantined"]
     if quarantined:
         console.line(f"quarantined images: {quarantined} (listed in the report)")
