@@ -12,7 +12,6 @@ from typing import Any
 
 from pipelines import (
     annotate,
-    estimate,
     evaluate,
     prepare,
     register,
@@ -20,27 +19,24 @@ from pipelines import (
     resources,
     score,
     select,
+    signals,
     supervise,
     train,
 )
 from pipelines.annotation import serve
 from pipelines.annotation.desk import Desk
-from pipelines.annotation.stage import checks
-from pipelines.annotation.tables import given
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
+from pipelines.measure import measure, values
 from pipelines.pool import Pool
 from pipelines.rounds import choose_round
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
-from pipelines.summary import columns, means, percent, row, sentence
+from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
-from pipelines.wrong_labels import label_errors
 from weakseg.errors import WeaksegError
-from weakseg.selection import query_statistics
-from weakseg.supervision import annotation_seconds, masks_seconds
 
 
 @dataclass(frozen=True)
@@ -118,14 +114,7 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
                 temperature = scores["val"]["calibration"]["temperature"] if "val" in scores else 1.0
                 given = None if split == "val" else temperature
                 scores[split] = evaluate.run(config, ledger, last, split, console=console, temperature=given)
-        console.table(
-            f"{ledger.run}, round {last}",
-            ["split", "images", "mIoU", "boundary F1"],
-            [
-                [split, str(found["images"]), percent(found["miou"]), percent(found["boundary"]["f1"])]
-                for split, found in scores.items()
-            ],
-        )
+        console.table(f"{ledger.run}, round {last}", SCORE_COLUMNS, score_rows(scores))
         return {"run": ledger.run, "round": last, **scores}
 
 
@@ -133,12 +122,16 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 def _driver(config: Config, console: Console, trial: Trial | None = None, *, people: bool = True) -> Iterator[Driver]:
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
+    console.run = config.run
     if trial is None:  # a sweep has done so before, for all its trials together
         resources.connect(config, verbose=console.verbose)
         resources.check(config, storage)
+        if warning := resources.misplaced():
+            console.line(warning)
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
     train.check(config, len(pool.classes))
+    register.check(config)
     settings = identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         supervise.run(config, ledger)
@@ -155,8 +148,12 @@ def _driver(config: Config, console: Console, trial: Trial | None = None, *, peo
             asks = people and config.labelling.annotator == "browser"
             with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
                 yield Driver(config, ledger, tracker, parent, console, trial, desk)
-        except BaseException as error:
-            tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception:
+            tracker.finish_all("FAILED")
+            raise
+        except BaseException:
+            # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
+            signals.at_most(1.0, lambda: tracker.finish_all("KILLED"))
             raise
         tracker.finish(parent, "FINISHED")
 
@@ -204,7 +201,7 @@ def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
 
     history = train.run(config, ledger, round, console=console, on_epochs=on_epochs)
     step_finished("train", round)
-    metrics = _metrics(driver, round, history)
+    metrics = measure(config, ledger, round, history, console=console)
     step_finished("evaluate", round)
     _track_round(driver, run_id, round, history, metrics)
     ledger.write_json(f"{folder}/_SUCCESS", {})
@@ -213,74 +210,14 @@ def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
     return metrics
 
 
-def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the round cost and what it brought: `statistics.json` and `metrics.json`."""
-    config, ledger, folder = driver.config, driver.ledger, driver.ledger.round(round)
-    if ledger.exists(f"{folder}/metrics.json"):
-        return ledger.read_json(f"{folder}/metrics.json")
-    index = ledger.pool.index("train")
-    bill = supervise.seconds(config, ledger)
-    labels = 0
-    if config.supervision.points:
-        answers = given(ledger.labels(round))
-        labels, bill["points"] = answers.num_rows, annotation_seconds(answers)
-        scored = None
-        if select.needs_scores(config, round):
-            scored = ledger.read_table(f"{ledger.round(round - 1)}/scored.parquet")
-        ledger.write_json(
-            f"{folder}/statistics.json",
-            evaluate.plain(
-                query_statistics(
-                    ledger.read_table(f"{folder}/queries.parquet"),
-                    given(ledger.read_table(f"{folder}/labels.parquet")),
-                    classes=len(ledger.pool.classes),
-                    entropy_N=None if scored is None else scored["entropy"].to_numpy(),
-                )
-            ),
-        )
-    beside = checks(ledger, round)
-    if beside.num_rows:
-        bill["checks"] = annotation_seconds(beside)
-    validation = evaluate.masks(ledger, "val")
-    metrics = {
-        "round": round,
-        "labels": labels,
-        "labels_per_image": labels / len(index),
-        "seconds": sum(bill.values()),
-        "bill": bill,
-        "validation_seconds": masks_seconds(validation, seconds=config.labelling.seconds.mask),
-        "validation": evaluate.run(config, ledger, round, "val", console=driver.console) if validation else None,
-        "estimate": estimate.run(config, ledger, round, console=driver.console),
-        "label_errors": label_errors(config, ledger, round),
-        "train_loss": history[-1]["loss"],
-        "epochs": len(history),
-    }
-    ledger.write_json(f"{folder}/metrics.json", metrics)
-    return metrics
-
-
 def _track_round(
     driver: Driver, run_id: str, round: int, history: Sequence[dict[str, Any]], metrics: dict[str, Any]
 ) -> None:
     tracker = driver.tracker
     tracker.log_epochs(run_id, history)
-    values = {
-        "labels": metrics["labels"],
-        "labels_per_image": metrics["labels_per_image"],
-        "seconds": metrics["seconds"],
-    }
-    if metrics["validation"]:
-        scores = metrics["validation"]
-        values |= {"val_miou": scores["miou"], "val_boundary_f1": scores["boundary"]["f1"]}
-        values |= {"val_ece": scores["calibration"]["ece"], "val_temperature": scores["calibration"]["temperature"]}
-        values |= {"val_pixel_accuracy": scores["pixel_accuracy"], "val_mean_accuracy": scores["mean_accuracy"]}
-        for name, iou in zip(driver.ledger.pool.classes.names, scores["iou"], strict=True):
-            if iou is not None:
-                values[f"val_iou_{name}"] = iou
-    if metrics.get("estimate"):
-        values |= {f"estimated_{name}": metrics["estimate"][name] for name in ("accuracy", "low", "high")}
-    tracker.log_metrics(run_id, values, step=round)
-    tracker.log_metrics(driver.parent_run_id, values, step=round)
+    found = values(metrics, driver.ledger.pool.classes.names)
+    tracker.log_metrics(run_id, found, step=round)
+    tracker.log_metrics(driver.parent_run_id, found, step=round)
     tracker.finish(run_id, "FINISHED")
 
 

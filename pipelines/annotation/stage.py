@@ -52,7 +52,7 @@ def run(config: Config, ledger: Ledger, round: int, desk: Desk, *, masks: Masks 
     total = len(standing.questions)
     with console.stage(f"round {round}: people answer", total=total) as stage:
         while True:
-            desk.refresh(now=True)
+            desk.refresh()
             done = sum(bool(standing.given(question)) for question in standing.questions)
             stage.advance(max(0, done - stage.done))
             if standing.complete(config.labelling.answered_share):

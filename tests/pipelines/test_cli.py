@@ -18,7 +18,11 @@ VERBS = {
     "prepare": COMMON | {"--config"},
     "train": COMMON | {"--config"},
     "active": COMMON | {"--config"},
-    "evaluate": COMMON | {"--config"},
+    "evaluate": COMMON | {"--config", "--model"},
+    "predict": (COMMON - {"--set"})
+    | {"--model", "--input", "--output", "--probabilities", "--overlays", "--tile", "--overlap"}
+    | {"--actors", "--gpu", "--no-gpu", "--tracking-uri"},
+    "annotate": COMMON | {"--config", "--host", "--port", "--export", "--import"},
     "sweep": COMMON | {"--config"},
     "report": COMMON | {"--config"},
     "status": COMMON | {"--config"},

@@ -155,7 +155,7 @@ def test_proportions_go_with_whole_images_and_with_crops_that_are_counted(settin
 
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(
-        ConfigError, match=r"supervision.proportions: expected null, masks, people or a file, got /no/file.csv"
+        ConfigError, match=r"supervision.proportions: expected null, masks, people or a file, got /no/file"
     ):
         load("demo", ["supervision.proportions=/no/file.csv"])
 

@@ -77,6 +77,9 @@ def test_one_pixel_of_a_thousand_is_forgiven_across_devices_only(root: Path, mon
         def __init__(self, function):
             self.remote = function
 
+        def options(self, **options):
+            return self
+
     with stored_run.opened(root) as (plan, ledger):
         images = parity.sample(ledger.pool)
         monkeypatch.setattr(parity, "masks", changed(3))  # of 48 x 64 = 3072

@@ -1,0 +1,61 @@
+// The server's HTTP interface. Every failure is an ApiError; code "unreachable" where no answer came.
+
+const PATIENCE = 15_000;
+
+/** What went wrong, in words for people. */
+export class ApiError extends Error {
+  constructor(status, error) {
+    super(error.message);
+    this.status = status;
+    this.code = error.code;
+    this.index = error.index ?? null;
+    this.retryAfter = error.retry_after ?? null;
+    this.current = error.current;
+  }
+
+  /** Whether the same request may succeed later: no connection, the server is in trouble, or we were too fast. */
+  get passing() {
+    return this.status === 0 || this.status >= 500 || this.status === 429;
+  }
+}
+
+async function request(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), credentials: "same-origin", ...options });
+  } catch {
+    throw new ApiError(0, { code: "unreachable", message: "The server cannot be reached." });
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  throw new ApiError(response.status, body.error ?? { code: "failed", message: `The server answered ${response.status}.` });
+}
+
+async function json(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError(0, { code: "unreachable", message: "The server's answer was cut off." });
+  }
+}
+
+/** GET something as JSON. */
+export async function get(path) {
+  return json(await request(path));
+}
+
+/** POST JSON and get JSON. */
+export async function post(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return json(await request(path, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+/** GET an image's bytes. */
+export async function blob(path) {
+  const response = await request(path, { signal: AbortSignal.timeout(4 * PATIENCE) });
+  try {
+    return await response.blob();
+  } catch {
+    throw new ApiError(0, { code: "unreachable", message: "The image was cut off." });
+  }
+}
