@@ -10,23 +10,33 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, signals, supervise, train
+from pipelines import (
+    annotate,
+    evaluate,
+    prepare,
+    register,
+    report,
+    resources,
+    score,
+    select,
+    signals,
+    supervise,
+    train,
+)
 from pipelines.annotation import serve
 from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
+from pipelines.measure import measure, values
 from pipelines.pool import Pool
 from pipelines.rounds import choose_round
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
-from pipelines.summary import COLUMNS, SCORE_COLUMNS, means, row, score_rows, sentence
+from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
-from pipelines.wrong_labels import label_errors
 from weakseg.errors import WeaksegError
-from weakseg.selection import query_statistics
-from weakseg.supervision import annotation_seconds, masks_seconds
 
 
 @dataclass(frozen=True)
@@ -191,7 +201,7 @@ def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
 
     history = train.run(config, ledger, round, console=console, on_epochs=on_epochs)
     step_finished("train", round)
-    metrics = _metrics(driver, round, history)
+    metrics = measure(config, ledger, round, history, console=console)
     step_finished("evaluate", round)
     _track_round(driver, run_id, round, history, metrics)
     ledger.write_json(f"{folder}/_SUCCESS", {})
@@ -200,68 +210,14 @@ def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
     return metrics
 
 
-def _metrics(driver: Driver, round: int, history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the round cost and what it brought: `statistics.json` and `metrics.json`."""
-    config, ledger, folder = driver.config, driver.ledger, driver.ledger.round(round)
-    if ledger.exists(f"{folder}/metrics.json"):
-        return ledger.read_json(f"{folder}/metrics.json")
-    index = ledger.pool.index("train")
-    bill = supervise.seconds(config, ledger)
-    labels = 0
-    if config.supervision.points:
-        answers = ledger.labels(round)
-        labels, bill["points"] = answers.num_rows, annotation_seconds(answers)
-        scored = None
-        if select.needs_scores(config, round):
-            scored = ledger.read_table(f"{ledger.round(round - 1)}/scored.parquet")
-        ledger.write_json(
-            f"{folder}/statistics.json",
-            evaluate.plain(
-                query_statistics(
-                    ledger.read_table(f"{folder}/queries.parquet"),
-                    ledger.read_table(f"{folder}/labels.parquet"),
-                    classes=len(ledger.pool.classes),
-                    entropy_N=None if scored is None else scored["entropy"].to_numpy(),
-                )
-            ),
-        )
-    validation = evaluate.masks(ledger, "val")
-    metrics = {
-        "round": round,
-        "labels": labels,
-        "labels_per_image": labels / len(index),
-        "seconds": sum(bill.values()),
-        "bill": bill,
-        "validation_seconds": masks_seconds(validation, seconds=config.labelling.seconds.mask),
-        "validation": evaluate.run(config, ledger, round, "val", console=driver.console) if validation else None,
-        "label_errors": label_errors(config, ledger, round),
-        "train_loss": history[-1]["loss"],
-        "epochs": len(history),
-    }
-    ledger.write_json(f"{folder}/metrics.json", metrics)
-    return metrics
-
-
 def _track_round(
     driver: Driver, run_id: str, round: int, history: Sequence[dict[str, Any]], metrics: dict[str, Any]
 ) -> None:
     tracker = driver.tracker
     tracker.log_epochs(run_id, history)
-    values = {
-        "labels": metrics["labels"],
-        "labels_per_image": metrics["labels_per_image"],
-        "seconds": metrics["seconds"],
-    }
-    if metrics["validation"]:
-        scores = metrics["validation"]
-        values |= {"val_miou": scores["miou"], "val_boundary_f1": scores["boundary"]["f1"]}
-        values |= {"val_ece": scores["calibration"]["ece"], "val_temperature": scores["calibration"]["temperature"]}
-        values |= {"val_pixel_accuracy": scores["pixel_accuracy"], "val_mean_accuracy": scores["mean_accuracy"]}
-        for name, iou in zip(driver.ledger.pool.classes.names, scores["iou"], strict=True):
-            if iou is not None:
-                values[f"val_iou_{name}"] = iou
-    tracker.log_metrics(run_id, values, step=round)
-    tracker.log_metrics(driver.parent_run_id, values, step=round)
+    found = values(metrics, driver.ledger.pool.classes.names)
+    tracker.log_metrics(run_id, found, step=round)
+    tracker.log_metrics(driver.parent_run_id, found, step=round)
     tracker.finish(run_id, "FINISHED")
 
 
@@ -277,7 +233,7 @@ def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> di
     step_finished("register", chosen)
     path = report.run(config, ledger, tracker=driver.tracker, run_id=driver.parent_run_id)
     step_finished("report", chosen)
-    console.table(f"{ledger.run}: {reason}", COLUMNS, [row(metrics, chosen=chosen) for metrics in rounds])
+    console.table(f"{ledger.run}: {reason}", columns(rounds), [row(metrics, chosen=chosen) for metrics in rounds])
     quarantined = ledger.pool.manifest["quarantined"]
     if quarantined:
         console.line(f"quarantined images: {quarantined} (listed in the report)")

@@ -155,6 +155,8 @@ def _tags(ledger: Ledger, metrics: Mapping[str, Any]) -> dict[str, str]:
         "git_sha": git_sha() or "unknown",
     }
     measured = {"miou": scores["miou"], "boundary_f1": scores["boundary"]["f1"]} if scores else {}
+    if metrics.get("estimate"):
+        measured |= {name: metrics["estimate"][name] for name in ("accuracy", "low", "high")}
     return tags | {name: repr(float(value)) for name, value in measured.items() if value is not None}
 
 
@@ -176,7 +178,13 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
 
 
 def _beats(new: Mapping[str, str], old: Mapping[str, str]) -> bool:
-    """Whether a version has the better validation mIoU on the same pool; what cannot be compared does not win."""
-    if new["pool_digest"] != old.get("pool_digest") or "miou" not in new or "miou" not in old:
+    """Whether a version is better on the same pool; what cannot be compared does not win.
+
+    By validation mIoU, or without masks by the estimated accuracy.
+    """
+    if new["pool_digest"] != old.get("pool_digest"):
         return False
-    return float(new["miou"]) > float(old["miou"])
+    for name in ("miou", "accuracy"):
+        if name in new or name in old:
+            return name in new and name in old and float(new[name]) > float(old[name])
+    return False

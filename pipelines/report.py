@@ -112,6 +112,8 @@ def render(ledger: Ledger, rounds: Sequence[Mapping[str, Any]], shown: Sequence[
         reliability=_reliability(chosen),
         curve={theme: data_uri(learning_curve(_curve(rounds), theme=theme)) for theme in ("light", "dark")},
         statistics=_statistics(ledger, rounds),
+        people=_people(ledger, rounds),
+        masks=sum(pool.manifest["masks"].values()),
         exhibits=[(exhibit, pictures(exhibit, classes)) for exhibit in shown],
         bill=rounds[-1]["bill"],
         label_errors=rounds[-1]["label_errors"],
@@ -190,6 +192,12 @@ def _statistics(ledger: Ledger, rounds: Sequence[Mapping[str, Any]]) -> list[dic
     """The query statistics of the rounds; empty where nothing is asked."""
     keys = [f"{ledger.round(metrics['round'])}/statistics.json" for metrics in rounds]
     return [ledger.read_json(key) for key in keys] if all(map(ledger.exists, keys)) else []
+
+
+def _people(ledger: Ledger, rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How the annotators did; empty where nobody was asked."""
+    key = f"{ledger.round(rounds[-1]['round'])}/people.json"
+    return ledger.read_json(key) if ledger.exists(key) else []
 
 
 def _percent(value: float | None) -> str:

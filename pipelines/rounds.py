@@ -23,12 +23,25 @@ def finished_rounds(ledger: Ledger) -> list[dict[str, Any]]:
     return found
 
 
+def worth(metrics: Mapping[str, Any]) -> float | None:
+    """What a round's model is judged by: its validation mIoU, without masks its estimated accuracy; None without both.
+
+    Args:
+        metrics: The round's.
+    """
+    if metrics["validation"]:
+        miou: float | None = metrics["validation"]["miou"]
+        return miou
+    return metrics["estimate"]["accuracy"] if metrics.get("estimate") else None
+
+
 def choose_round(rounds: Sequence[Mapping[str, Any]], which: Literal["best", "last"] = "best") -> int:
     """The round whose model is tested, registered and shown.
 
     Args:
         rounds: The rounds' metrics, at least one.
-        which: `best` is the best validation mIoU; of equal ones, and without validation, the last.
+        which: `best` is the best validation mIoU, without masks the best estimated accuracy; of equal ones, and without
+            either, the last.
 
     Returns:
         Its number.
@@ -36,11 +49,11 @@ def choose_round(rounds: Sequence[Mapping[str, Any]], which: Literal["best", "la
     if which == "last":
         return int(rounds[-1]["round"])
 
-    def worth(metrics: Mapping[str, Any]) -> tuple[float, int]:
-        miou = metrics["validation"] and metrics["validation"]["miou"]
-        return (-1.0 if miou is None else miou, metrics["round"])
+    def key(metrics: Mapping[str, Any]) -> tuple[float, int]:
+        score = worth(metrics)
+        return (-1.0 if score is None else score, metrics["round"])
 
-    return int(max(rounds, key=worth)["round"])
+    return int(max(rounds, key=key)["round"])
 
 
 def round_model(ledger: Ledger, round: int) -> nn.Module:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.config import Config
+from pipelines.rounds import worth
 
 
 def stop_reason(config: Config, rounds: Sequence[Mapping[str, Any]], *, images: int) -> str | None:
@@ -23,8 +24,10 @@ def stop_reason(config: Config, rounds: Sequence[Mapping[str, Any]], *, images: 
     if budget is not None and rounds[-1]["labels"] + images * config.labelling.pixels_per_image > budget:
         return f"another round would exceed the budget of {budget} labels"
     patience = config.stop.patience
-    if patience is not None and len(rounds) > patience and all(metrics["validation"] for metrics in rounds):
-        miou = [metrics["validation"]["miou"] for metrics in rounds]
-        if max(miou[-patience:]) < max(miou[:-patience]) + config.stop.delta:
-            return f"validation mIoU has not risen by {config.stop.delta} for {patience} rounds"
+    if patience is not None and len(rounds) > patience:
+        scores = [worth(metrics) for metrics in rounds]
+        known = [score for score in scores if score is not None]
+        if len(known) == len(scores) and max(known[-patience:]) < max(known[:-patience]) + config.stop.delta:
+            what = "validation mIoU" if rounds[-1]["validation"] else "the estimated accuracy"
+            return f"{what} has not risen by {config.stop.delta} for {patience} rounds"
     return None

@@ -1,20 +1,27 @@
 """A run's rounds in words and rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = ["round", "labels per image", "annotation", "mIoU", "boundary F1"]
 
 
+def columns(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The heads of the final table; the estimated accuracy stands in where there are no masks."""
+    return [*COLUMNS, "estimated accuracy"] if any(metrics.get("estimate") for metrics in rounds) else COLUMNS
+
+
 def row(metrics: Mapping[str, Any], *, chosen: int) -> list[str]:
     """A round as a row of the final table; the chosen one has a star."""
     scores = metrics["validation"]
+    found = [estimated(metrics["estimate"])] if metrics.get("estimate") else []
     return [
         f"{metrics['round']}{' *' if metrics['round'] == chosen else ''}",
         f"{metrics['labels_per_image']:.1f}",
         annotation_time(metrics["seconds"]),
         percent(scores and scores["miou"]),
         percent(scores and scores["boundary"]["f1"]),
+        *found,
     ]
 
 
@@ -27,6 +34,8 @@ def sentence(metrics: Mapping[str, Any], *, took: float) -> str:
     """
     scores = metrics["validation"]
     result = f"mIoU {percent(scores['miou'])}, boundary F1 {percent(scores['boundary']['f1'])}" if scores else "trained"
+    if metrics.get("estimate"):
+        result = f"accuracy {estimated(metrics['estimate'])}"
     return f"round {metrics['round']}: {metrics['labels_per_image']:.1f} labels per image, {result} ({took:.0f} s)"
 
 
@@ -34,6 +43,11 @@ def means(scores: Mapping[str, Any]) -> str:
     """The mean IoU, and what some data sets report beside it."""
     found = {"mIoU": "miou", "without unlabeled": "miou_labelled", "foreground IoU": "foreground_iou"}
     return ", ".join(f"{name} {percent(scores[key])}" for name, key in found.items() if key in scores)
+
+
+def estimated(estimate: Mapping[str, Any]) -> str:
+    """An estimated accuracy with its 95 % interval."""
+    return f"{percent(estimate['accuracy'])} ({percent(estimate['low'])} to {percent(estimate['high'])})"
 
 
 def percent(value: float | None) -> str:

@@ -18,7 +18,7 @@ from pipelines.annotation import asked, stage
 from pipelines.annotation.app import create_app
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.security import Secret
-from pipelines.annotation.serve import open_desk, open_site, serving
+from pipelines.annotation.serve import answers_folder, open_desk, open_site, serving
 from pipelines.annotation.views import Site as Page
 from pipelines.config import Config, identity, load
 from pipelines.ledger import Ledger
@@ -45,7 +45,7 @@ class Site:
         pool: Its images.
     """
 
-    root: Path
+    root: Path | str
     config: Config
     pool: Pool
 
@@ -116,6 +116,7 @@ def site(
     masks: bool = True,
     kind: str = "pixel",
     overrides: Sequence[str] = (),
+    root: str | None = None,
 ) -> Site:
     """A run with round 0 asked.
 
@@ -129,6 +130,7 @@ def site(
         masks: Whether the images have masks.
         kind: pixel or region: what is asked on the page of pixels.
         overrides: Further settings, such as labelling.repeat=0.5.
+        root: The storage; None = a folder below `tmp_path`.
     """
     data = tmp_path / "data"
     write_data(data, images=images, classes=classes, masks=masks)
@@ -137,7 +139,7 @@ def site(
         "demo",
         [
             "run=asked",
-            f"storage.root={tmp_path / 'storage'}",
+            f"storage.root={root or tmp_path / 'storage'}",
             "data.layout=folder",
             f"data.path={data}",
             "data.images=null",
@@ -160,8 +162,9 @@ def site(
         ],
     )
     layout = open_layout("folder", data, seed=0)
-    pool = pools.make_pool(layout, tmp_path / "storage", size=SIZE, segments=segments)
-    made = Site(tmp_path / "storage", plan, pool)
+    where = root or tmp_path / "storage"
+    pool = pools.make_pool(layout, where, size=SIZE, segments=segments)
+    made = Site(where, plan, pool)
     made.ask(0, pixels=pixels, kind=kind)
     return made
 
@@ -182,7 +185,8 @@ def client(made: Site, app: Any, annotator: str | None = "anna") -> httpx.Client
     """A browser of an annotator's, signed in, without a server; None = nobody is signed in."""
     found = TestClient(app, base_url=URL, headers={"origin": URL})
     if annotator is not None:
-        secret = Secret.kept(made.root / "runs" / made.config.run / "annotation.secret")
+        ledger = made.ledger()
+        secret = Secret.kept(answers_folder(ledger.storage, ledger) / "annotation.secret")
         response = found.post("/api/session", json={"token": secret.token(annotator)})
         assert response.status_code == 200, response.text
     return found

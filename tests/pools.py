@@ -12,7 +12,7 @@ from weakseg.datasets import Coarse, Layout
 
 def make_pool(
     layout: Layout,
-    root: Path,
+    root: Path | str,
     *,
     size: tuple[int, int] | None = None,
     tile: tuple[int, int] | None = None,

@@ -16,8 +16,8 @@ from pipelines.annotation.consensus import wanted
 from pipelines.annotation.rounds import Standing
 from pipelines.ledger import Ledger
 
-LOOK_SECONDS = 1.0
-"""How often the ledger is looked at for what the driver did."""
+LOOK_SECONDS = {True: 1.0, False: 5.0}
+"""How often the ledger is looked at for what the driver did: in a folder, and in a bucket, where it costs requests."""
 
 
 class Refused(Exception):
@@ -84,9 +84,9 @@ class Desk:
         return None if newest is None or newest.closed else newest
 
     def refresh(self, *, now: bool = False) -> None:
-        """Look at the ledger for new and closed rounds, once a second at most, and take in new answers."""
+        """Look at the ledger for new and closed rounds, now and then, and take in new answers."""
         with self.answers.lock:
-            if now or time.monotonic() - self._looked >= LOOK_SECONDS:
+            if now or time.monotonic() - self._looked >= LOOK_SECONDS[self.ledger.storage.is_local]:
                 self.answers.pull()
                 self._sync()
                 number = len(self.rounds) - 1

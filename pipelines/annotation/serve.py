@@ -27,8 +27,8 @@ from weakseg.errors import LedgerError, WeaksegError
 
 def answers_folder(storage: Storage, ledger: Ledger) -> Path:
     """Where the database and the secret lie on this machine: in the run's folder, or a cache for a run on S3."""
-    if getattr(storage, "is_local", True):
-        return storage.local_path(ledger.key())
+    if storage.is_local:
+        return Path(storage.address(ledger.key()))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "weakseg" / ledger.id
 
@@ -41,7 +41,7 @@ def open_desk(config: Config, ledger: Ledger) -> Desk:
         ledger: The run, held or only read.
     """
     storage, browser = ledger.storage, config.labelling.browser
-    mirror = InPlace() if getattr(storage, "is_local", True) else Batches(storage, ledger.key("answers"))
+    mirror = InPlace() if storage.is_local else Batches(storage, ledger.key("answers"))
     answers = Answers(answers_folder(storage, ledger) / "answers.sqlite", mirror)
     return Desk(
         ledger,
@@ -201,8 +201,8 @@ def _alone(ledger: Ledger) -> Iterator[None]:
         lock = ledger.storage.lock(ledger.key("annotation.lock"))
     except BlockingIOError:
         raise LedgerError(
-            f"run {ledger.run}: its page is served already, by a driver or by `weakseg annotate`. Stop that one, or "
-            "start the driver with --set labelling.browser.serve=false"
+            f"run {ledger.run}: its page is served already, by a driver or by `weakseg annotate` (on S3 also half a "
+            "minute after one was killed). Stop that one, or start the driver with --set labelling.browser.serve=false"
         ) from None
     try:
         yield

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +15,12 @@ from pipelines.annotation.statistics import annotators
 from pipelines.annotation.tables import new_rows
 from pipelines.config import Config
 from pipelines.console import Console
+from pipelines.drawn import views
 from pipelines.ledger import Ledger
+from pipelines.pool import Pool
 from weakseg.schema import LABELS, QUERIES
+from weakseg.supervision import decode_polygons, encode_polygons
+from weakseg.supervision.polygons import Points
 
 POLL_SECONDS = 1.0
 
@@ -47,7 +52,7 @@ def run(config: Config, ledger: Ledger, round: int, desk: Desk, *, masks: Masks 
     total = len(standing.questions)
     with console.stage(f"round {round}: people answer", total=total) as stage:
         while True:
-            desk.refresh(now=True)
+            desk.refresh()
             done = sum(bool(standing.given(question)) for question in standing.questions)
             stage.advance(max(0, done - stage.done))
             if standing.complete(config.labelling.answered_share):
@@ -80,11 +85,38 @@ def close(ledger: Ledger, round: int, desk: Desk, *, masks: Masks | None) -> pa.
     ledger.write_table(f"{folder}/{CHECKS}", found.checks)
     for name, table in (("proportions", found.proportions), ("coarse", found.coarse)):
         if table.num_rows:
-            ledger.write_table(supervision_part(name, round), table)
+            made = in_files(ledger.pool, table) if name == "coarse" else table
+            ledger.write_table(supervision_part(name, round), made)
     ledger.write_json(f"{folder}/{PEOPLE}", people)
     ledger.write_table(f"{folder}/labels.parquet", found.labels)
     desk.refresh(now=True)
     return found.labels
+
+
+def in_files(pool: Pool, coarse: pa.Table) -> pa.Table:
+    """Polygons drawn on the pool's images as the coarse table has them: in pixels of the original files.
+
+    Args:
+        pool: The pool; its images are whole, perhaps resized.
+        coarse: Rows of the coarse table.
+    """
+    cut = dict(views(pool))
+    texts = []
+    for image_id, text in zip(coarse["image_id"].to_pylist(), coarse["polygons"].to_pylist(), strict=True):
+        view = cut[image_id]
+        down, across = view.original[0] / view.size[0], view.original[1] / view.size[1]
+
+        def moved(ring: Points, down: float = down, across: float = across) -> Points:
+            return tuple((x * across, y * down) for x, y in ring)
+
+        texts.append(
+            encode_polygons(
+                replace(polygon, points=moved(polygon.points), holes=tuple(map(moved, polygon.holes)))
+                for polygon in decode_polygons(text)
+            )
+        )
+    column = coarse.column_names.index("polygons")
+    return coarse.set_column(column, "polygons", pa.array(texts, pa.string()))
 
 
 def supervision_part(name: str, round: int) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.annotation.answers import Answer, Place, heads
 from pipelines.annotation.asked import CHECKS
@@ -65,6 +66,15 @@ def new_rows(answers: Iterable[Answer], purposes: Mapping[Place, str], published
         ),
         pa.Table.from_pylist([_with(row, "polygons", row["value"] or "[]") for row in found["coarse"]], schema=COARSE),
     )
+
+
+def given(labels: pa.Table) -> pa.Table:
+    """What people answered, without the rows that settle it.
+
+    Args:
+        labels: Rows of the labels table.
+    """
+    return labels.filter(pc.not_equal(labels["annotator"], CONSENSUS))
 
 
 def _record(head: Answer, rows: Mapping[str, Answer], published: Collection[str]) -> dict[str, Any] | None:

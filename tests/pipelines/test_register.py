@@ -177,6 +177,15 @@ def test_without_validation_a_version_has_no_score(case: Case) -> None:
     assert {"miou", "boundary_f1"} & case.versions()[1].tags.keys() == set()
 
 
+@pytest.mark.parametrize(("accuracy", "alias"), [(0.4, "challenger"), (0.5, "challenger"), (0.6, "champion")])
+def test_without_masks_the_better_estimate_wins(case: Case, accuracy: float, alias: str) -> None:
+    for name in ("miou", "boundary_f1"):
+        case.client.delete_model_version_tag("scenes", "1", name)
+    case.client.set_model_version_tag("scenes", "1", "accuracy", "0.5")
+    estimate = {"accuracy": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.1, "points": 9, "images": 3}
+    assert case.register(0, validation=None, estimate=estimate)["alias"] == alias
+
+
 class Crash(Exception):
     """Stands for the end of the driver."""
 

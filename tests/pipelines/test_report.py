@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -158,6 +159,30 @@ def test_without_validation_masks_and_test(root: Path) -> None:
     assert "IoU per class" not in words
     assert "What was asked" not in words
     assert "1 ★ 80 8.0 1 min 54 s – – – – 1.50" in words  # noqa: RUF001 - typography
+
+
+def test_without_masks_the_estimate_stands_in_and_the_page_says_so(root: Path) -> None:
+    people = {
+        "annotator": "<b>anna</b>",
+        "answers": 40,
+        "median_seconds": 1.25,
+        "pairs": 8,
+        "agreement": 0.875,
+        "controls": 0,
+        "accuracy": None,
+    }
+    estimate = {"accuracy": 0.75, "low": 0.625, "high": 0.8125, "points": 40, "images": 8}
+    with stored_run.opened(root) as (_, ledger):
+        for number, metrics in enumerate(stored_run.rounds(ledger)):
+            ledger.write_json(f"rounds/00{number}/metrics.json", {**metrics, "validation": None, "estimate": estimate})
+        ledger.write_json("rounds/001/people.json", [people])
+        manifest = f"pools/{folder(root).name}/manifest.json"
+        content = json.loads(ledger.storage.read_bytes(manifest))
+        ledger.storage.write_bytes(manifest, json.dumps({**content, "masks": {}}).encode())
+    words = Page(written(root)).words
+    assert "No image of this data set has a mask" in words
+    assert "1 ★ 8.0 75.0 62.5 to 81.2 40 8" in words
+    assert "<b>anna</b> 40 1.25 87.5 8 – 0" in words  # noqa: RUF001 - typography
 
 
 @pytest.mark.parametrize(("which", "star"), [("best", "0 ★"), ("last", "1 ★")])

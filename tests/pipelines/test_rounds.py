@@ -34,6 +34,13 @@ def test_the_best_round_is_chosen_and_of_equals_the_last(miou: list[float | None
     assert choose_round(rounds) == chosen
 
 
+def test_without_masks_the_best_estimate_is_chosen() -> None:
+    rounds = [{"round": k, "validation": None, "estimate": {"accuracy": a}} for k, a in enumerate([0.5, 0.7, 0.6])]
+    assert choose_round(rounds) == 1
+    rounds[2]["estimate"] = None
+    assert choose_round(rounds) == 1
+
+
 def test_the_last_round_may_be_wanted() -> None:
     rounds = [{"round": k, "validation": {"miou": 0.5 - k / 10}} for k in range(3)]
     assert (choose_round(rounds, "last"), choose_round(rounds, "best")) == (2, 0)

@@ -47,3 +47,11 @@ def test_patience_needs_validation() -> None:
     config = load("demo", ["labelling.rounds=9", "stop.patience=1", "stop.delta=0.01"])
     blind = [{"labels": 1, "validation": None}, {"labels": 2, "validation": None}]
     assert stop_reason(config, blind, images=10) is None
+
+
+def test_without_masks_the_estimated_accuracy_decides() -> None:
+    config = load("demo", ["labelling.rounds=9", "stop.patience=1", "stop.delta=0.01"])
+    blind = [{"labels": 1, "validation": None, "estimate": {"accuracy": value}} for value in (0.5, 0.505)]
+    assert stop_reason(config, blind, images=10) == "the estimated accuracy has not risen by 0.01 for 1 rounds"
+    blind[1]["estimate"] = {"accuracy": 0.6}
+    assert stop_reason(config, blind, images=10) is None

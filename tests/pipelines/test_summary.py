@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.summary import COLUMNS, annotation_time, means, percent, row, sentence
+from pipelines.summary import COLUMNS, annotation_time, columns, means, percent, row, sentence
 
 METRICS = {
     "round": 1,
@@ -21,6 +21,14 @@ def test_row_has_every_column_and_marks_the_chosen_round() -> None:
 def test_without_validation_there_are_dashes() -> None:
     assert row({**METRICS, "validation": None}, chosen=0)[3:] == ["-", "-"]
     assert "trained" in sentence({**METRICS, "validation": None}, took=1)
+
+
+def test_an_estimate_stands_in_where_there_are_no_masks() -> None:
+    blind = {**METRICS, "validation": None, "estimate": {"accuracy": 0.5, "low": 0.4, "high": 0.625}}
+    assert columns([METRICS]) == COLUMNS
+    assert len(columns([blind])) == len(row(blind, chosen=0)) == len(COLUMNS) + 1
+    assert row(blind, chosen=0)[-1] == "50.0 (40.0 to 62.5)"
+    assert "accuracy 50.0 (40.0 to 62.5)" in sentence(blind, took=1)
 
 
 def test_sentence() -> None:

@@ -2,6 +2,7 @@
 
 from weakseg.supervision.coarse import coarsen, mislabelled_share
 from weakseg.supervision.cost import SECONDS, annotation_seconds, bill, masks_seconds
+from weakseg.supervision.estimate import Estimate, estimate_accuracy
 from weakseg.supervision.keypoints import keypoints_from_points, sample_keypoints
 from weakseg.supervision.label_errors import label_errors
 from weakseg.supervision.labels import current
@@ -17,6 +18,7 @@ from weakseg.supervision.spread import spread_labels, wrongly_spread
 
 __all__ = [
     "SECONDS",
+    "Estimate",
     "PointIndex",
     "Polygon",
     "ProportionIndex",
@@ -32,6 +34,7 @@ __all__ = [
     "current",
     "decode_polygons",
     "encode_polygons",
+    "estimate_accuracy",
     "keypoints_from_points",
     "label_errors",
     "masks_seconds",

@@ -56,7 +56,7 @@ def test_a_wrong_token_is_refused(nobody: httpx.Client, token: str):
 
 
 def test_a_cookie_is_no_token_and_anothers_is_not_made_from_ones_own(site: annotation_site.Site, nobody: httpx.Client):
-    secret = Secret.kept(site.root / "runs" / "asked" / "annotation.secret")
+    secret = Secret.kept(Path(site.root) / "runs" / "asked" / "annotation.secret")
     assert code(nobody.post("/api/session", json={"token": secret.session("anna")})) == (401, "bad_token")
     for cookie in (secret.token("anna"), secret.session("anna").replace("anna", "ben"), secret.session("carl")):
         reply = nobody.get("/api/state", headers={"cookie": f"weakseg_session={cookie}"})
@@ -64,7 +64,7 @@ def test_a_cookie_is_no_token_and_anothers_is_not_made_from_ones_own(site: annot
 
 
 def test_the_cookie_cannot_be_read_or_sent_across_sites(site: annotation_site.Site, nobody: httpx.Client):
-    secret = Secret.kept(site.root / "runs" / "asked" / "annotation.secret")
+    secret = Secret.kept(Path(site.root) / "runs" / "asked" / "annotation.secret")
     reply = nobody.post("/api/session", json={"token": secret.token("ben")})
     assert reply.status_code == 200  # no redirect, which would lose the cookie for links clicked elsewhere
     cookie = reply.headers["set-cookie"].lower()

@@ -22,6 +22,10 @@ def of(*overrides: str) -> dict[str, object]:
         "storage.root=/elsewhere",
         "evaluate.test=false",
         "run=other",
+        "labelling.answered_share=0.5",
+        "labelling.browser.port=1",
+        "labelling.browser.annotators=[a, b]",
+        "labelling.holdout=0.3",  # nobody is held out where the oracle answers
     ],
 )
 def test_what_may_change_is_no_part_of_it(override: str):
@@ -48,6 +52,12 @@ def test_what_may_change_is_no_part_of_it(override: str):
 )
 def test_what_changes_the_result_is(override: str):
     assert of(override) != of()
+
+
+@pytest.mark.parametrize("name", ["repeat", "control", "holdout"])
+def test_what_people_are_asked_is_part_of_it(name: str):
+    people = "labelling.annotator=browser"
+    assert of(people, f"labelling.{name}=0.5") != of(people)
 
 
 def test_the_pool_stands_for_the_data(tmp_path: Path):

@@ -1,0 +1,165 @@
+"""Our own CSV and JSON, and projects of the VGG Image Annotator: written with the questions, read with the answers."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.annotation.formats.shapes import Entry, Shape
+
+COLUMNS = (
+    "round",
+    "image_id",
+    "kind",
+    "purpose",
+    "y",
+    "x",
+    "segment",
+    "class",
+    "annotator",
+    "seconds",
+    "labelled_at",
+)
+VOID = "void"
+"""How files say that the annotator cannot tell, unless a class has that name."""
+
+OURS = (0, 0)
+"""The size of a shape that speaks of the images as they were asked about, not of a file."""
+
+Row = dict[str, Any]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write questions and answers as CSV; a class that was not given is empty."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """Write questions and answers as JSON."""
+    path.write_text(json.dumps({"weakseg": 1, "questions": list(rows)}, indent=1, ensure_ascii=False))
+
+
+def read_csv(path: Path) -> Iterator[Shape]:
+    """The answered rows of a CSV file.
+
+    Args:
+        path: The file.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        needed = {"image_id", "y", "x", "class"}
+        if not needed <= set(reader.fieldnames or ()):
+            Entry(None, "line 1", path.name).fail(f"expected columns {', '.join(sorted(needed))}")
+        for number, row in enumerate(reader, start=2):
+            where = f"line {number}"
+            values: Row = {name: value for name, value in row.items() if name in COLUMNS and value not in (None, "")}
+            for name in ("y", "x", "segment", "round", "seconds"):
+                if name in values:
+                    try:
+                        values[name] = float(values[name])
+                    except ValueError:
+                        Entry(None, f"{where}.{name}", path.name).fail(f"expected a number, got {values[name]!r}")
+            yield from _answered(Entry(values, where, path.name))
+
+
+def read_json(content: Entry) -> Iterator[Shape]:
+    """The answered questions of our own JSON.
+
+    Args:
+        content: The whole file.
+    """
+    for entry in content.get("questions").items():
+        yield from _answered(entry)
+
+
+def _answered(entry: Entry) -> Iterator[Shape]:
+    if entry.get("class").value is None or entry.get("kind").value in ("proportions", "coarse"):
+        return
+    image, label = entry.get("image_id").text(), entry.get("class").text()
+    # A pixel's centre: whole numbers are pixels of the images as they were asked about.
+    point = entry.get("x").whole() + 0.5, entry.get("y").whole() + 0.5
+    seconds = 0.0 if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
+    segment = None if entry.get("segment").value is None else entry.get("segment").whole()
+    number = None if entry.get("round").value is None else entry.get("round").whole()
+    yield Shape(entry.where, image, label, point=point, size=OURS, seconds=seconds, segment=segment, round=number)
+
+
+def write_via(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: dict[str, str], run: str) -> None:
+    """Write a project of the VGG Image Annotator 2, one point region per question, as PixelPick's tool used.
+
+    Args:
+        path: The file.
+        rows: Questions with `via_x` and `via_y` in pixels of the image file.
+        names: The classes.
+        files: The image file's name of every image_id.
+        run: The run's name.
+    """
+    images: dict[str, Any] = {}
+    for row in rows:
+        name = files[row["image_id"]]
+        image = images.setdefault(f"{name}-1", {"filename": name, "size": -1, "regions": [], "file_attributes": {}})
+        image["regions"].append(
+            {
+                "shape_attributes": {"name": "point", "cx": row["via_x"], "cy": row["via_y"]},
+                "region_attributes": {"class": row["class"] or ""},
+            }
+        )
+    options = {name: "" for name in (*names, VOID)}
+    project = {
+        "_via_settings": {
+            "ui": {
+                "annotation_editor_height": 25,
+                "annotation_editor_fontsize": 0.8,
+                "image": {"region_label": "class"},
+            },
+            "core": {"buffer_size": 18, "filepath": {}, "default_filepath": ""},
+            "project": {"name": run},
+        },
+        "_via_img_metadata": images,
+        "_via_attributes": {
+            "region": {"class": {"type": "radio", "description": "", "options": options, "default_options": {}}},
+            "file": {},
+        },
+        "_via_data_format_version": "2.0.10",
+        "_via_image_id_list": list(images),
+    }
+    path.write_text(json.dumps(project, ensure_ascii=False))
+
+
+def read_via(content: Entry) -> Iterator[Shape]:
+    """The regions of a project that have a class: points, polygons and rectangles.
+
+    Args:
+        content: The whole file; a file of annotations alone will do.
+    """
+    project = content.get("_via_img_metadata")
+    images = project if project.value is not None else content
+    if not isinstance(images.value, dict):
+        images.fail("expected an object with one field per image")
+    for name in images.value:
+        image = images.get(name)
+        file = image.get("filename").text()
+        for region in image.get("regions").items():
+            label, shape = region.get("region_attributes").get("class").value, region.get("shape_attributes")
+            if not label:
+                continue
+            kind = shape.get("name").text()
+            if kind == "point":
+                point = shape.get("cx").number(), shape.get("cy").number()
+                yield Shape(region.where, file, str(label), point=point)
+            elif kind in ("polygon", "polyline"):
+                xs = [item.number() for item in shape.get("all_points_x").items()]
+                ys = [item.number() for item in shape.get("all_points_y").items()]
+                if len(xs) != len(ys) or len(xs) < 3:
+                    shape.fail("expected as many all_points_x as all_points_y, at least 3")
+                yield Shape(region.where, file, str(label), rings=(tuple(zip(xs, ys, strict=True)),))
+            elif kind == "rect":
+                left, top, width, height = (shape.get(side).number() for side in ("x", "y", "width", "height"))
+                corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))
+                yield Shape(region.where, file, str(label), rings=(corners,))
+            else:
+                shape.get("name").fail(f"expected point, polygon or rect, got {kind!r}")

@@ -1,0 +1,140 @@
+"""What every format comes down to: a class at a point, in a polygon, or in a mask of an image."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import find_contours
+
+from weakseg.errors import DataError
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One labelled thing. Coordinates are (x, y) in pixels of the file that was annotated, from its outer corner.
+
+    Attributes:
+        where: Its place in the file, for messages.
+        image: The image as the file calls it.
+        label: The class as the file calls it; None = the annotator cannot tell.
+        point: Where, if it is a point.
+        rings: Outlines, filled by the even-odd rule, if it is an area.
+        size: Height and width of the annotated file where that is known; None = that of the data set's file.
+        seconds: How long it took, where that is known.
+        segment: The superpixel that was asked about; only our own files know it.
+        round: The round that asked; only our own files know it.
+    """
+
+    where: str
+    image: str
+    label: str | None
+    point: Point | None = None
+    rings: tuple[tuple[Point, ...], ...] = ()
+    size: tuple[int, int] | None = None
+    seconds: float = 0.0
+    segment: int | None = None
+    round: int | None = None
+
+
+class Entry:
+    """A value of a file with its place, so that every refusal can name both."""
+
+    def __init__(self, value: Any, where: str, file: str) -> None:
+        self.value, self.where, self.file = value, where, file
+
+    def fail(self, what: str) -> NoReturn:
+        """Refuse the file.
+
+        Raises:
+            DataError: Always.
+        """
+        raise DataError(f"{self.file}: {self.where or 'the file'}: {what}")
+
+    def get(self, name: str | int) -> "Entry":
+        """A field of an object or an item of a list; None where an object lacks it."""
+        if isinstance(name, int):
+            return Entry(self.value[name], f"{self.where}[{name}]", self.file)
+        if not isinstance(self.value, dict):
+            self.fail(f"expected an object, got {show(self.value)}")
+        return Entry(self.value.get(name), f"{self.where}.{name}" if self.where else name, self.file)
+
+    def items(self) -> list["Entry"]:
+        """The items of a list."""
+        if not isinstance(self.value, list):
+            self.fail(f"expected a list, got {show(self.value)}")
+        return [self.get(number) for number in range(len(self.value))]
+
+    def text(self) -> str:
+        """A text that is not empty."""
+        if not isinstance(self.value, str) or not self.value:
+            self.fail(f"expected a text, got {show(self.value)}")
+        return self.value
+
+    def number(self) -> float:
+        """A finite number."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
+            self.fail(f"expected a number, got {show(self.value)}")
+        return float(self.value)
+
+    def whole(self) -> int:
+        """A whole number."""
+        if self.number() != int(self.value):
+            self.fail(f"expected a whole number, got {show(self.value)}")
+        return int(self.value)
+
+    def pairs(self) -> tuple[Point, ...]:
+        """A flat list x, y, x, y, ... of at least one point."""
+        values = [item.number() for item in self.items()]
+        if len(values) < 2 or len(values) % 2:
+            self.fail(f"expected x, y, x, y, ..., got {len(values)} numbers")
+        return tuple(zip(values[::2], values[1::2], strict=True))
+
+    def ring(self) -> tuple[Point, ...]:
+        """A flat list of at least three points."""
+        points = self.pairs()
+        if len(points) < 3:
+            self.fail(f"expected at least 3 points, got {len(points)}")
+        return points
+
+
+def show(value: Any) -> str:
+    """A value in a message, cut short."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def box(left: float, top: float, right: float, bottom: float) -> tuple[tuple[Point, ...], ...]:
+    """A rectangle as an area."""
+    return (((left, top), (right, top), (right, bottom), (left, bottom)),)
+
+
+def outlines(mask_HW: NDArray[np.bool_]) -> tuple[tuple[Point, ...], ...]:
+    """Outlines that, filled by the even-odd rule, hold exactly the centres of a mask's pixels.
+
+    Args:
+        mask_HW: Where the area is.
+    """
+    padded = np.pad(mask_HW.astype(np.float32), 1)
+    # Half way between the centre of a pixel inside and of one outside; minus the padding, plus half a pixel.
+    return tuple(tuple((float(x) - 0.5, float(y) - 0.5) for y, x in ring[:-1]) for ring in find_contours(padded, 0.5))
+
+
+def runs(counts: Sequence[int], size: tuple[int, int], entry: Entry, *, by_column: bool) -> NDArray[np.bool_]:
+    """A mask from run lengths that begin outside.
+
+    Args:
+        counts: Pixels outside, inside, outside, ...
+        size: Height and width.
+        entry: Named in refusals.
+        by_column: Whether they run down the columns (COCO), not along the rows.
+    """
+    if any(count < 0 for count in counts) or sum(counts) != size[0] * size[1]:
+        entry.fail(f"expected runs of {size[0]} x {size[1]} pixels in all, got {sum(counts)}")
+    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return flat.reshape(size[1], size[0]).T if by_column else flat.reshape(size)

@@ -1,0 +1,343 @@
+"""Questions and answers out into files, and answers in from our own and other tools' files."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import annotation_site
+import numpy as np
+import pytest
+
+from pipelines.annotation import exchange
+from pipelines.annotation.desk import Desk
+from pipelines.annotation.formats import read
+from pipelines.annotation.formats.coco import packed
+from pipelines.annotation.formats.shapes import Entry, outlines
+from weakseg.errors import DataError
+from weakseg.supervision import Polygon, decode_polygons, rasterise
+
+SIZE = annotation_site.SIZE
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return annotation_site.site(tmp_path, images=2).desk()
+
+
+def written(path: Path, content: Any) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def points(path: Path) -> list[tuple[str, str | None, tuple[float, float] | None]]:
+    return [(shape.image, shape.label, shape.point) for shape in read(path)]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json", "out.via.json"])
+def test_questions_go_out_and_come_back_answered(desk: Desk, tmp_path: Path, name: str):
+    path = tmp_path / name
+    assert exchange.export_file(desk, path) == 6
+    assert exchange.import_file(desk, path) == 0
+    if name == "out.csv":
+        rows = list(csv.DictReader(path.open()))
+        rows = [row | {"class": "water"} for row in rows[:5]] + [rows[5] | {"class": "void"}]
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        content = json.loads(path.read_text())
+        regions = (
+            [
+                region["region_attributes"]
+                for image in content["_via_img_metadata"].values()
+                for region in image["regions"]
+            ]
+            if "via" in name
+            else content["questions"]
+        )
+        for number, row in enumerate(regions):
+            row["class"] = "void" if number == 5 else "water"
+        path.write_text(json.dumps(content))
+    assert exchange.import_file(desk, path) == 6
+    assert exchange.import_file(desk, path) == 0  # the same again is nothing new
+    desk.refresh(now=True)
+    standing = desk.rounds[0]
+    assert standing.complete(1.0)
+    given = [standing.given(question)[f"import:{name}"].class_id for question in standing.questions]
+    assert sorted(given) == [1, 1, 1, 1, 1, 255]
+    again = tmp_path / "again.csv"
+    exchange.export_file(desk, again)
+    assert {row["annotator"] for row in csv.DictReader(again.open())} == {f"import:{name}"}
+
+
+def test_a_project_for_via_names_files_and_classes(desk: Desk, tmp_path: Path):
+    exchange.export_file(desk, tmp_path / "a.via.json")
+    project = json.loads((tmp_path / "a.via.json").read_text())
+    assert [image["filename"] for image in project["_via_img_metadata"].values()] == ["000.png", "001.png"]
+    assert project["_via_image_id_list"] == list(project["_via_img_metadata"])
+    assert list(project["_via_attributes"]["region"]["class"]["options"]) == [*annotation_site.CLASSES, "void"]
+    region = project["_via_img_metadata"]["000.png-1"]["regions"][0]
+    y, x = desk.rounds[0].questions[0].place[3:5]
+    assert region["shape_attributes"] == {"name": "point", "cx": x, "cy": y}
+
+
+def test_a_corrected_file_corrects(desk: Desk, tmp_path: Path):
+    y, x = desk.rounds[0].questions[0].place[3:5]
+    path = tmp_path / "a.csv"
+    for label in ("water", "house"):
+        path.write_text(f"image_id,y,x,class\ntrain/000,{y},{x},{label}\n")
+        assert exchange.import_file(desk, path) == 1
+    desk.refresh(now=True)
+    assert desk.rounds[0].given(desk.rounds[0].questions[0])["import:a.csv"].class_id == 2
+
+
+def test_points_that_nobody_asked_for_are_labels_too(tmp_path: Path):
+    site = annotation_site.site(tmp_path, images=2)
+    desk = site.desk()
+    path = written(tmp_path / "a.csv", "image_id,y,x,class\ntrain/001,1,2,house\n")
+    assert exchange.import_file(desk, path) == 1
+    desk.answers.close()
+    (row,) = site.close(0).to_pylist()
+    assert (row["image_id"], row["y"], row["x"], row["class_id"], row["annotator"]) == (
+        "train/001",
+        1,
+        2,
+        2,
+        "import:a.csv",
+    )
+
+
+def label_studio(kind: str, value: dict[str, Any], **task: Any) -> list[dict[str, Any]]:
+    result = {"type": kind, "original_width": 64, "original_height": 48, "value": value}
+    annotation = {"result": [result], "lead_time": 3.0}
+    return [{"data": {"image": "/data/upload/1/0123abcd-000.png"}, "annotations": [annotation | task]}]
+
+
+def coco(annotation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "images": [{"id": 7, "file_name": "train/000.png", "height": 48, "width": 64}],
+        "categories": [{"id": 3, "name": "water"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 3} | annotation],
+    }
+
+
+def cvat(shape: str) -> str:
+    return f'<annotations><image id="0" name="000.png" width="64" height="48">{shape}</image></annotations>'
+
+
+def datumaro(annotation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "categories": {"label": {"labels": [{"name": "meadow"}, {"name": "water"}]}},
+        "items": [{"id": "000", "image": {"size": [48, 64]}, "annotations": [{"label_id": 1} | annotation]}],
+    }
+
+
+POINTS = {
+    "studio.json": label_studio("keypointlabels", {"x": 50.0, "y": 25.0, "width": 1, "keypointlabels": ["water"]}),
+    "coco.json": coco({"keypoints": [32, 12, 2, 0, 0, 0]}),
+    "cvat.xml": cvat('<points label="water" points="32.00,12.00"/>'),
+    "datumaro.json": datumaro({"type": "points", "points": [32, 12]}),
+    "via.json": {
+        "000.png1": {
+            "filename": "000.png",
+            "regions": [
+                {"shape_attributes": {"name": "point", "cx": 32, "cy": 12}, "region_attributes": {"class": "water"}}
+            ],
+        }
+    },
+}
+SQUARE = [[8.0, 8.0], [24.0, 8.0], [24.0, 24.0], [8.0, 24.0]]
+FLAT = [value for pair in SQUARE for value in pair]
+COLUMN_RUNS = [8 * 48 + 8, *([16, 32] * 15), 16, 64 * 48 - (8 * 48 + 8 + 48 * 15 + 16)]
+AREAS = {
+    "studio.json": label_studio(
+        "polygonlabels", {"points": [[x / 0.64, y / 0.48] for x, y in SQUARE], "polygonlabels": ["water"]}
+    ),
+    "studio-box.json": label_studio(
+        "rectanglelabels",
+        {"x": 12.5, "y": 100 / 6, "width": 25.0, "height": 100 / 3, "rotation": 0, "rectanglelabels": ["water"]},
+    ),
+    "coco.json": coco({"segmentation": [FLAT]}),
+    "coco-mask.json": coco({"segmentation": {"size": [48, 64], "counts": COLUMN_RUNS}}),
+    "cvat.xml": cvat(f'<polygon label="water" points="{";".join(f"{x},{y}" for x, y in SQUARE)}"/>'),
+    "cvat-box.xml": cvat('<box label="water" xtl="8" ytl="8" xbr="24" ybr="24"/>'),
+    "cvat-mask.xml": cvat('<mask label="water" rle="0, 256" left="8" top="8" width="16" height="16"/>'),
+    "datumaro.json": datumaro({"type": "polygon", "points": FLAT}),
+    "datumaro-box.json": datumaro({"type": "bbox", "bbox": [8, 8, 16, 16]}),
+    "datumaro-mask.json": datumaro({"type": "mask", "rle": {"size": [48, 64], "counts": COLUMN_RUNS}}),
+    "via.json": {
+        "000.png1": {
+            "filename": "000.png",
+            "regions": [
+                {
+                    "shape_attributes": {
+                        "name": "polygon",
+                        "all_points_x": [x for x, _ in SQUARE],
+                        "all_points_y": [y for _, y in SQUARE],
+                    },
+                    "region_attributes": {"class": "water"},
+                }
+            ],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_points_of_other_tools_become_labels(desk: Desk, tmp_path: Path, name: str):
+    assert exchange.import_file(desk, written(tmp_path / name, POINTS[name])) == 1
+    (row,) = desk.answers.since()
+    assert (row.image_id, row.y, row.x, row.class_id, row.annotator) == ("train/000", 12, 32, 1, f"import:{name}")
+
+
+@pytest.mark.parametrize("name", AREAS)
+def test_areas_of_other_tools_become_coarse_labels(tmp_path: Path, name: str):
+    site = annotation_site.site(tmp_path, images=2, kinds=("coarse",))
+    desk = site.desk()
+    assert exchange.import_file(desk, written(tmp_path / name, AREAS[name])) == 1
+    (row,) = desk.answers.since()
+    assert row.value is not None
+    mask_HW = rasterise(decode_polygons(row.value), SIZE, original_size=SIZE)
+    expected_HW = np.full(SIZE, 255, np.uint8)
+    expected_HW[8:24, 8:24] = 1
+    np.testing.assert_array_equal(mask_HW, expected_HW)
+
+
+def test_a_brush_mask_of_label_studio(tmp_path: Path):
+    site = annotation_site.site(tmp_path, images=2, kinds=("coarse",))
+    desk = site.desk()
+    alpha_HW = np.zeros(SIZE, np.uint8)
+    alpha_HW[3:9, 5:20] = 255
+    path = written(
+        tmp_path / "brush.json",
+        label_studio("brushlabels", {"format": "rle", "rle": _brush(alpha_HW), "brushlabels": ["house"]}),
+    )
+    assert exchange.import_file(desk, path) == 1
+    value = desk.answers.since()[0].value
+    assert value is not None
+    mask_HW = rasterise(decode_polygons(value), SIZE, original_size=SIZE)
+    np.testing.assert_array_equal(mask_HW == 2, alpha_HW == 255)
+
+
+def _brush(alpha_HW: np.ndarray) -> list[int]:
+    """The stream that Label Studio writes: every value as a run of one."""
+    values = np.repeat(alpha_HW.ravel(), 4)
+    bits = f"{values.size:032b}" + f"{7:05b}" + "".join(f"{width - 1:04b}" for width in (3, 4, 8, 16))
+    start = 0
+    while start < values.size:
+        end = start
+        while end < values.size and values[end] == values[start]:
+            end += 1
+        bits += "1" + "11" + f"{end - start - 1:016b}" + f"{values[start]:08b}"
+        start = end
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[at : at + 8], 2) for at in range(0, len(bits), 8)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_outlines_hold_exactly_the_mask(seed: int):
+    mask_HW = np.random.default_rng(seed).random((13, 17)) < 0.5
+    first, *rest = outlines(mask_HW)
+    painted_HW = rasterise([Polygon(1, first, tuple(rest))], (13, 17), original_size=(13, 17))
+    np.testing.assert_array_equal(painted_HW == 1, mask_HW)
+
+
+def _compressed(counts: list[int]) -> str:
+    """COCO's own packing, written the slow way."""
+    text = ""
+    for number, count in enumerate(counts):
+        value = count - (counts[number - 2] if number > 2 else 0)
+        while True:
+            code, value = value & 31, value >> 5
+            more = not (value == 0 and not code & 16) and not (value == -1 and code & 16)
+            text += chr(48 + code + (32 if more else 0))
+            if not more:
+                break
+    return text
+
+
+@pytest.mark.parametrize("counts", [[3, 5], [0, 7, 2, 900, 3, 1, 65_000], COLUMN_RUNS])
+def test_compressed_run_lengths_of_coco(counts: list[int]):
+    assert packed(Entry(_compressed(counts), "counts", "a.json")) == counts
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("no.json", None, ("no.json", "no such file")),
+        ("a.json", "{", ("a.json", "cannot be read")),
+        ("a.json", {"a": 1}, ("a.json", "not a format that is known")),
+        ("a.csv", "x,y\n1,2\n", ("a.csv", "line 1", "image_id")),
+        ("a.csv", "image_id,y,x,class\ntrain/000,a,2,water\n", ("a.csv", "line 2", "expected a number")),
+        ("a.csv", "image_id,y,x,class\ntrain/000,1,2,sky\n", ("a.csv", "line 2", "unknown class 'sky'")),
+        ("a.csv", "image_id,y,x,class\ntrain/999,1,2,water\n", ("a.csv", "line 2", "no image 'train/999'")),
+        ("a.csv", "image_id,y,x,class\ntrain/000,99,2,water\n", ("a.csv", "line 2", "outside")),
+        ("a.xml", "<annotations>", ("a.xml", "not XML")),
+        ("a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', ("a.xml", "DOCTYPE")),
+        ("a.xml", "<other/>", ("a.xml", "<other>")),
+        ("a.xml", cvat('<points label="water" points="1;2"/>'), ("a.xml", "image[0] (000.png).points[0]")),
+        ("a.xml", cvat('<cuboid label="water"/>'), ("a.xml", "cuboid")),
+        ("a.json", coco({"image_id": 8}), ("a.json", "annotations[0].image_id", "no image 8")),
+        ("a.json", coco({}), ("a.json", "annotations[0]", "neither")),
+        ("a.json", coco({"keypoints": [1, 2]}), ("a.json", "annotations[0].keypoints")),
+        (
+            "a.json",
+            coco({"segmentation": {"size": [48, 64], "counts": [5]}}),
+            ("a.json", "segmentation.counts", "runs"),
+        ),
+        ("a.json", coco({"segmentation": {"size": [48, 64], "counts": "\x01"}}), ("a.json", "character")),
+        ("a.json", coco({"segmentation": [[1, 2, 3, 4]]}), ("a.json", "segmentation[0]", "at least 3 points")),
+        ("a.json", coco({"segmentation": [FLAT]}), ("a.json", "supervision.coarse=people")),
+        ("a.json", datumaro({"type": "caption"}), ("a.json", "items[0].annotations[0].type")),
+        ("a.json", label_studio("choices", {"choices": ["a"]}), ("a.json", "[0].annotations[0].result[0].type")),
+        ("a.json", label_studio("keypointlabels", {"keypointlabels": []}), ("a.json", "expected one label")),
+        (
+            "a.json",
+            label_studio("brushlabels", {"rle": [0, 0, 0, 9], "brushlabels": ["water"]}),
+            ("a.json", "rle", "cut short"),
+        ),
+    ],
+)
+def test_a_refusal_names_file_and_entry_and_takes_nothing(
+    desk: Desk, tmp_path: Path, name: str, content: Any, words: tuple[str, ...]
+):
+    path = tmp_path / name
+    if content is not None:
+        written(path, content)
+    with pytest.raises(DataError) as caught:
+        exchange.import_file(desk, path)
+    for word in words:
+        assert word in str(caught.value)
+    assert desk.answers.since() == []
+
+
+def test_one_faulty_entry_refuses_the_whole_file(desk: Desk, tmp_path: Path):
+    path = written(tmp_path / "a.csv", "image_id,y,x,class\ntrain/000,1,2,water\ntrain/000,1,3,sky\n")
+    with pytest.raises(DataError, match="line 3"):
+        exchange.import_file(desk, path)
+    assert desk.answers.since() == []
+
+
+def test_an_image_that_could_be_two_is_unknown(tmp_path: Path):
+    names = exchange._Names(["a/1", "b/1", "b/2"], ["a/1", "b/1", "b/2"])
+    assert names.find("/somewhere/b/1.png") == ["b/1"]
+    assert names.find("1.png") == []
+    assert names.find("2.png") == ["b/2"]
+    assert names.find("/data/local-files/?d=x/a/1.jpg") == ["a/1"]
+
+
+def test_resized_images_are_met_where_the_file_was_marked(tmp_path: Path):
+    from pipelines.annotation.formats import Shape
+    from pipelines.drawn import View
+
+    view = View("a", (48, 64), (0, 0), (96, 128), "train")
+    shape = Shape("", "a", "x", point=(65.0, 25.0))
+    assert exchange._pixel(shape, view, tiled=False) == (12, 32)
+    there = exchange._in_file(32, 12, view, tiled=False)
+    back = Shape("", "a", "x", point=(there["via_x"], there["via_y"]))
+    assert exchange._pixel(back, view, tiled=False) == (12, 32)
+    tile = View("a", (48, 64), (48, 64), (96, 128), "train")
+    assert exchange._pixel(shape, tile, tiled=True) is None
+    assert exchange._pixel(Shape("", "a", "x", point=(65.0, 49.0)), tile, tiled=True) == (1, 1)
