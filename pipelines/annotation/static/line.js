@@ -167,7 +167,7 @@ export class Line {
     const open = new Set(this.items.filter((item) => !item.content).map((item) => item.image));
     let work;
     try {
-      work = await get(`/api/work?kind=${this.kind}&images=${Math.min(8, open.size + FURTHER + this.frame.outbox.waiting)}`);
+      work = await get(`/api/work?kind=${this.kind}&images=${Math.min(8, Math.max(1, open.size) + FURTHER + this.frame.outbox.waiting)}`);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.frame.fault(error);
