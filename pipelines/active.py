@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, supervise, train
+from pipelines import annotate, evaluate, prepare, register, report, resources, score, select, signals, supervise, train
 from pipelines.annotation import serve
 from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
@@ -20,7 +20,7 @@ from pipelines.pool import Pool
 from pipelines.rounds import choose_round
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
-from pipelines.summary import COLUMNS, means, percent, row, sentence
+from pipelines.summary import COLUMNS, SCORE_COLUMNS, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
 from pipelines.wrong_labels import label_errors
@@ -104,14 +104,7 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
                 temperature = scores["val"]["calibration"]["temperature"] if "val" in scores else 1.0
                 given = None if split == "val" else temperature
                 scores[split] = evaluate.run(config, ledger, last, split, console=console, temperature=given)
-        console.table(
-            f"{ledger.run}, round {last}",
-            ["split", "images", "mIoU", "boundary F1"],
-            [
-                [split, str(found["images"]), percent(found["miou"]), percent(found["boundary"]["f1"])]
-                for split, found in scores.items()
-            ],
-        )
+        console.table(f"{ledger.run}, round {last}", SCORE_COLUMNS, score_rows(scores))
         return {"run": ledger.run, "round": last, **scores}
 
 
@@ -119,12 +112,16 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 def _driver(config: Config, console: Console, trial: Trial | None = None, *, people: bool = True) -> Iterator[Driver]:
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
+    console.run = config.run
     if trial is None:  # a sweep has done so before, for all its trials together
         resources.connect(config, verbose=console.verbose)
         resources.check(config, storage)
+        if warning := resources.misplaced():
+            console.line(warning)
     prepared = prepare.run(config, storage, console=console)
     pool = Pool(storage, prepared.digest)
     train.check(config, len(pool.classes))
+    register.check(config)
     settings = identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         supervise.run(config, ledger)
@@ -141,8 +138,12 @@ def _driver(config: Config, console: Console, trial: Trial | None = None, *, peo
             asks = people and config.labelling.annotator == "browser"
             with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
                 yield Driver(config, ledger, tracker, parent, console, trial, desk)
-        except BaseException as error:
-            tracker.finish(parent, "FAILED" if isinstance(error, Exception) else "KILLED")
+        except Exception:
+            tracker.finish_all("FAILED")
+            raise
+        except BaseException:
+            # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
+            signals.at_most(1.0, lambda: tracker.finish_all("KILLED"))
             raise
         tracker.finish(parent, "FINISHED")
 

@@ -7,13 +7,16 @@ verbs, so that help and faults of the configuration come at once.
 import json
 import math
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines import signals
 from pipelines.config import load
+from pipelines.credentials import hidden
 from weakseg.errors import WeaksegError
 
 if TYPE_CHECKING:
@@ -62,9 +65,58 @@ def active(config: Source, overrides: Overrides = None, as_json: Json = False, v
 
 
 @app.command()
-def evaluate(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
-    """Judge the run's last model on validation and test."""
-    _run("evaluate", config, overrides, as_json, verbose, ("pipelines.active", "evaluate_run"))
+def evaluate(
+    config: Source,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="models:/NAME@ALIAS", help="A registered version in place of the run's model.")
+    ] = None,
+) -> None:
+    """Judge the run's last model, or any registered one, on validation and test."""
+    if model is None:
+        _run("evaluate", config, overrides, as_json, verbose, ("pipelines.active", "evaluate_run"))
+    else:
+        _run("evaluate", config, overrides, as_json, verbose, ("pipelines.judge", "evaluate_model"), model=model)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Option(metavar="models:/NAME@ALIAS", help="A registered version.")],
+    input: Annotated[str, typer.Option(metavar="DIR_OR_S3", help="Every image below it is predicted.")],
+    output: Annotated[str, typer.Option(metavar="DIR_OR_S3", help="What is there already is not made again.")],
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also float16 .npy files.")] = False,
+    overlays: Annotated[bool, typer.Option("--overlays", help="Also pictures of the masks over the images.")] = False,
+    tile: Annotated[
+        str | None, typer.Option(metavar="H,W", help="Windows for larger images [default: the largest in training].")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(min=0, help="Of windows, in pixels [default: a quarter of the smaller side].")
+    ] = None,
+    actors: Annotated[int, typer.Option(min=1, help="Copies of the model that work at once.")] = 1,
+    gpu: Annotated[
+        bool | None, typer.Option("--gpu/--no-gpu", help="A GPU for each [default: where there are enough].")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow's store [default: $MLFLOW_TRACKING_URI, else ./weakseg-data/mlflow.db].")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Masks of every image below a folder by a registered model; the same command goes on where it was interrupted."""
+    _carry_out(
+        lambda: (model, input, output, _window(tile)),
+        as_json,
+        verbose,
+        ("pipelines.predict", "predict"),
+        probabilities=probabilities,
+        overlays=overlays,
+        overlap=overlap,
+        actors=actors,
+        gpu=gpu,
+        tracking_uri=tracking_uri,
+    )
 
 
 @app.command()
@@ -156,24 +208,62 @@ def _run(
     target: tuple[str, str],
     **options: Any,
 ) -> None:
-    """Carry out a verb: exit 0 when done, 2 when the user's input is wrong, 1 with a traceback for anything else."""
+    """Carry out a verb with its configuration."""
+    _carry_out(lambda: (load(config_source, overrides or [], verb=verb),), as_json, verbose, target, **options)
+
+
+def _carry_out(
+    first: Callable[[], tuple[Any, ...]], as_json: bool, verbose: bool, target: tuple[str, str], **options: Any
+) -> None:
+    """Carry out a verb.
+
+    Exit 0 when done, 2 when the user's input is wrong, 143 or 130 when stopped by SIGTERM or SIGINT, and 1 with a
+    traceback for anything else.
+
+    Args:
+        first: Gives the function's first arguments, checked before any engine is imported.
+        as_json: Whether to print what it returns.
+        verbose: Whether engines may print.
+        target: Module and function; it is called with these arguments, the console and the options.
+        options: Its keyword arguments.
+    """
     try:
-        config = load(config_source, overrides or [], verb=verb)
+        arguments = first()
         from pipelines.console import Console, quiet_engines
 
         quiet_engines(verbose)  # before Ray and MLflow are imported
         call: Callable[..., dict[str, Any]] = getattr(import_module(target[0]), target[1])
-        result = call(config, Console(verbose=verbose), **options)
+        with signals.stoppable():
+            result = call(*arguments, Console(verbose=verbose), **options)
+    except signals.Stopped as stopped:
+        name = getattr(arguments[0], "run", target[1])
+        kept = "what is finished is kept, the same command goes on from there"
+        typer.echo(f"{name}: stopped by {stopped.signal.name}; {kept}", err=True)
+        signals.leave(stopped.code)
     except Exception as error:
         wrong = users_fault(error)
         if wrong is None:
-            raise
-        for line in str(wrong).splitlines():
+            told = "".join(traceback.format_exception(error))
+            if hidden(told) == told:
+                raise
+            typer.echo(hidden(told), err=True)
+            raise typer.Exit(1) from None
+        for line in hidden(str(wrong)).splitlines():
             typer.echo(line, err=True)
         raise typer.Exit(2) from None
     if as_json:
         sys.stdout.write(json.dumps(_plain(result), default=str) + "\n")
         sys.stdout.flush()
+
+
+def _window(text: str | None) -> tuple[int, int] | None:
+    """`H,W` as numbers."""
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise WeaksegError(f"--tile: expected height,width in pixels, such as 512,512, got {text}")
+    return int(parts[0]), int(parts[1])
 
 
 def _plain(value: Any) -> Any:

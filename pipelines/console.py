@@ -1,11 +1,11 @@
-"""What the user sees: progress bars on a terminal, one line per stage elsewhere, and no chatter from the engines."""
+"""What the user sees: progress bars on a terminal, single lines elsewhere, and no chatter from the engines."""
 
 import logging
 import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -16,6 +16,12 @@ from rich.table import Table
 _WIDTH = 120
 """Columns of a page that is no terminal: a table in a log is not broken at 80."""
 
+QUIET_SECONDS = 30.0
+"""A log gets at most one line of progress in so many seconds."""
+
+SILENT_SECONDS = 300.0
+"""And one for every tenth of the work, or after so many seconds with less."""
+
 
 class Stage:
     """A piece of work under way; :meth:`Console.stage` makes it.
@@ -24,12 +30,25 @@ class Stage:
         progress: The bars it is shown among, None where there is no terminal.
         name: Its name.
         total: How many steps it has, where that is known.
+        line: Writes a line of progress where there is no terminal.
+        clock: Seconds, from whenever.
     """
 
-    def __init__(self, progress: Progress | None, name: str, total: int | None) -> None:
+    def __init__(
+        self,
+        progress: Progress | None,
+        name: str,
+        total: int | None,
+        *,
+        line: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
         self.name = name
         self.done = 0
         self.total = total
+        self._line, self._clock = line, clock
+        self._started = clock()
+        self._told, self._told_at = 0, self._started
         self._progress = progress
         self._task: TaskID | None = progress.add_task(name, total=total) if progress else None
 
@@ -38,6 +57,27 @@ class Stage:
         self.done += steps
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, steps)
+        elif self._due():
+            self._line(f"{self.name}: {self._so_far()}")
+            self._told, self._told_at = self.done, self._clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return self._clock() - self._started
+
+    def _due(self) -> bool:
+        if self.total is not None and self.done >= self.total:
+            return False  # the last line is coming
+        quiet = self._clock() - self._told_at
+        much = self.total is not None and self.done - self._told >= self.total / 10
+        return quiet >= SILENT_SECONDS or (much and quiet >= QUIET_SECONDS)
+
+    def _so_far(self) -> str:
+        if self.total is None:
+            return f"{self.done} in {duration(self.elapsed)}"
+        left = self.elapsed / self.done * (self.total - self.done)
+        return f"{self.done}/{self.total}, about {duration(left)} left"
 
     def close(self) -> None:
         """Take its bar away."""
@@ -52,10 +92,24 @@ class Console:
         verbose: Whether the engines' own messages are shown too.
         file: Where to write, standard output by default.
         width: Columns; the terminal's by default, 120 where there is none.
+        clock: Seconds, from whenever; tests give their own.
+
+    Attributes:
+        run: The run that lines are about: where there is no terminal every line begins with it, because logs of
+            several runs are read together.
     """
 
-    def __init__(self, *, verbose: bool = False, file: TextIO | None = None, width: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        verbose: bool = False,
+        file: TextIO | None = None,
+        width: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.verbose = verbose
+        self.run: str | None = None
+        self._clock = clock
         out = file or sys.stdout
         terminal = out.isatty()
         self._rich = RichConsole(
@@ -69,6 +123,8 @@ class Console:
     def stage(self, name: str, total: int | None = None) -> Iterator[Stage]:
         """Show a piece of work: a bar while it lasts, and one line with its time when it is done.
 
+        Where there is no terminal, one that lasts tells at times how far it is.
+
         Args:
             name: What is being done.
             total: How many steps it has; None where that is not known.
@@ -76,8 +132,7 @@ class Console:
         Yields:
             The stage, whose `advance(n)` counts steps.
         """
-        started = time.monotonic()
-        stage = Stage(self._bars(), name, total)
+        stage = Stage(self._bars(), name, total, line=self.line, clock=self._clock)
         try:
             yield stage
         finally:
@@ -87,11 +142,12 @@ class Console:
                 self._progress.stop()
                 self._progress = None
         count = f" {stage.done}/{total}" if total is not None else f" {stage.done}" if stage.done else ""
-        self.line(f"{name}:{count} in {duration(time.monotonic() - started)}")
+        self.line(f"{name}:{count} in {duration(stage.elapsed)}")
 
     def line(self, text: str) -> None:
-        """Write one line as it is."""
-        self._rich.print(text, markup=False, emoji=False)
+        """Write one line as it is, after the run's name in a log."""
+        named = self.run is not None and not self._live and not text.startswith(f"{self.run}:")
+        self._rich.print(f"{self.run}: {text}" if named else text, markup=False, emoji=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Write a table.

@@ -18,7 +18,7 @@ from pipelines.masks import MaskReader
 from pipelines.parts import load_model, model_files, over_parts
 from pipelines.pool import Pool
 from weakseg import seeding
-from weakseg.inference import assignments, logits, most_probable
+from weakseg.inference import assignments, most_probable
 from weakseg.metrics import (
     AssignmentCounts,
     BoundaryCounts,
@@ -42,6 +42,7 @@ from weakseg.metrics import (
     superpixel_counts,
     undersegmentation_error,
 )
+from weakseg.prediction import View, viewed_logits
 
 SAMPLED = 200_000
 """Pixels of a split from which calibration is read, spread evenly over its images."""
@@ -58,12 +59,13 @@ class Evaluator:
         boundary_radius: int | None,
         pixels_per_image: int,
         seed: int,
+        view: View,
     ) -> None:
         """Load the model."""
         self._pool, self._model = pool, load_model(model)
         self._masks = MaskReader(self._pool)
         self._split, self._radius = split, boundary_radius
-        self._pixels, self._seed = pixels_per_image, seed
+        self._pixels, self._seed, self._view = pixels_per_image, seed, view
 
     def __call__(self, part: int) -> pa.Table:
         """The part's counts as one row."""
@@ -74,9 +76,9 @@ class Evaluator:
         values, truths = [], []
         found = self._pool.images(part, split=self._split, segments=self._pool.segments > 0)
         pairs = [(row, target_HW) for row in found if (target_HW := self._masks.find(row.image_id)) is not None]
-        device = next(self._model.parameters()).device
         images = [row.image for row, _ in pairs]
-        for (row, target_HW), logits_CHW in zip(pairs, logits(self._model, images, device=device), strict=True):
+        found_logits = viewed_logits(self._model, images, view=self._view)
+        for (row, target_HW), logits_CHW in zip(pairs, found_logits, strict=True):
             prediction_HW = most_probable(logits_CHW).cpu().numpy()
             confusion += confusion_matrix(prediction_HW, target_HW, classes)
             boundary += boundary_counts(prediction_HW, target_HW, radius=self._radius)
@@ -88,7 +90,11 @@ class Evaluator:
                 slic += superpixel_counts(row.segments, target_HW)
                 slic_boundary += segment_boundary_counts(row.segments, target_HW, radius=self._radius)
         if getattr(self._model, "spec", {}).get("upsampling") == "superpixel":
-            for (_, target_HW), found_A in zip(pairs, assignments(self._model, images, device=device), strict=True):
+            # Superpixels of an image that was resized or cut are not those of its mask.
+            whole = [(image, target_HW) for image, (_, target_HW) in zip(images, pairs, strict=True)]
+            whole = [pair for pair in whole if self._view.is_plain(pair[1].shape)]
+            found_assignments = assignments(self._model, (image for image, _ in whole))
+            for (_, target_HW), found_A in zip(whole, found_assignments, strict=True):
                 assert found_A is not None
                 learned += assignment_counts(found_A, target_HW[None])
         return pa.table(
@@ -120,26 +126,60 @@ def run(
         temperature: By which logits are divided for calibrated probabilities; None = fitted here, on this split.
 
     Returns:
+        As :func:`measure`.
+    """
+    title = f"round {round}: evaluate ({split})"
+    return measure(
+        config, ledger.pool, model_files(ledger, round), split, console=console, title=title, temperature=temperature
+    )
+
+
+def measure(
+    config: Config,
+    pool: Pool,
+    model: Mapping[str, Any],
+    split: str,
+    *,
+    console: Console,
+    title: str,
+    temperature: float | None = None,
+    view: View | None = None,
+) -> dict[str, Any]:
+    """Score any model on a split of any pool.
+
+    Args:
+        config: Its sections `evaluate` and `cluster`, and the seed.
+        pool: The pool.
+        model: Spec and weights, as :func:`pipelines.parts.model_files` gives them.
+        split: `val` or `test`.
+        console: Where progress goes.
+        title: What is being done.
+        temperature: By which logits are divided for calibrated probabilities; None = fitted here, on this split.
+        view: How the model sees images; None = the pool's as they are.
+
+    Returns:
         miou, iou, f1, pixel_accuracy, mean_accuracy, boundary (recall, precision, f1, recall_paper), calibration (see
         :func:`_calibration`), images; where there are superpixels, how well they keep to the masks; NaN as None.
     """
-    index = ledger.pool.index(split)
-    expected = masks(ledger, split)
+    index = pool.index(split)
+    expected = MaskReader(pool).count(split)
     arguments = {
-        "pool": ledger.pool,
-        "model": model_files(ledger, round),
+        "pool": pool,
+        "model": dict(model),
         "split": split,
         "boundary_radius": config.evaluate.boundary_radius,
         "pixels_per_image": max(1, SAMPLED // max(1, expected)),
         "seed": config.seed,
+        "view": view or View(),
     }
     parts = index.parts()
-    classes = len(ledger.pool.classes)
+    names = pool.classes.names
+    classes = len(names)
     confusion, images = np.zeros((classes, classes), np.int64), 0
     boundary, slic_boundary = BoundaryCounts(), BoundaryCounts()
     slic, learned = SuperpixelCounts(), AssignmentCounts()
     samples: dict[int, tuple[list[float], list[int]]] = {}
-    with console.stage(f"round {round}: evaluate ({split})", total=len(parts)) as stage:
+    with console.stage(title, total=len(parts)) as stage:
         for table in over_parts(config, parts, Evaluator, arguments):
             for row in table.to_pylist():
                 images += row["images"]
@@ -152,7 +192,7 @@ def run(
                 stage.advance(1)
     assert images == expected, f"{images} of {expected} {split} images were evaluated"
     result: dict[str, Any] = {**scores(confusion), "images": images}
-    result |= also_reported(result["iou"], ledger.pool.classes.names)
+    result |= also_reported(result["iou"], names)
     result["boundary"] = {
         "recall": boundary_recall(boundary),
         "precision": boundary_precision(boundary),
@@ -161,7 +201,7 @@ def run(
     }
     labels_N = np.concatenate([np.array(samples[part][1], np.int64) for part in sorted(samples)])
     flat = np.concatenate([np.array(samples[part][0], np.float32) for part in sorted(samples)])
-    result["calibration"] = _calibration(flat.reshape(-1, config.model.classes or classes), labels_N, temperature)
+    result["calibration"] = _calibration(flat.reshape(-1, int(model["spec"]["classes"])), labels_N, temperature)
     if slic.pixels:
         result["superpixels"] = {
             "achievable_accuracy": achievable_accuracy(slic),
@@ -218,6 +258,11 @@ def also_reported(iou_C: np.ndarray, names: Sequence[str]) -> dict[str, float]:
 def masks(ledger: Ledger, split: str) -> int:
     """How many images of a split have a mask to be scored on."""
     return MaskReader(ledger.pool).count(split)
+
+
+def has_masks(pool: Pool, split: str) -> bool:
+    """Whether a split can be scored on."""
+    return MaskReader(pool).available(split)
 
 
 def plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ import ray.data
 import torch
 
 from pipelines.config import Config
+from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.resources import use_gpu
 from pipelines.rounds import ready_model
@@ -63,6 +64,7 @@ def over_parts(
         },
         num_cpus=config.cluster.cpus_per_worker,
         num_gpus=1 if use_gpu(config) else None,
+        runtime_env=worker_env(),
     )
     yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 

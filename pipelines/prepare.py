@@ -15,7 +15,8 @@ import numpy as np
 from pipelines.chunks import Job, attempt_chunk
 from pipelines.config import Config
 from pipelines.console import Console
-from pipelines.files import Lock
+from pipelines.credentials import worker_env
+from pipelines.data_files import open_files
 from pipelines.ledger.layout import SUCCESS, pool_key, pool_lock_key
 from pipelines.manifest import encode, finish, made_with
 from pipelines.pool import Pool
@@ -83,6 +84,7 @@ def run(
         images=data.images,
         size=data.size,
         coarse=config.supervision.coarse == "layout",
+        files=open_files(data.path),
     )
     found = census(layout, size=data.size, tile=data.tile)
     job = Job(
@@ -130,6 +132,7 @@ def prepare(config: Config, console: Console) -> dict[str, Any]:
     """
     from pipelines import resources
 
+    console.run = config.run
     storage = open_storage(config.storage.root)
     result = run(config, storage, console=console, connect=lambda: resources.connect(config, verbose=console.verbose))
     splits = [[split, str(count), str(result.masks.get(split, 0))] for split, count in result.images.items()]
@@ -143,7 +146,7 @@ def prepare(config: Config, console: Console) -> dict[str, Any]:
 
 def quarantine_path(storage: Storage, result: PoolResult) -> str:
     """Where the list of quarantined files lies."""
-    return str(storage.local_path(f"{pool_key(result.digest)}/quarantine.parquet"))
+    return storage.address(f"{pool_key(result.digest)}/quarantine.parquet")
 
 
 def _complete(job: Job) -> bool:
@@ -152,7 +155,7 @@ def _complete(job: Job) -> bool:
 
 
 @contextmanager
-def _only_one(job: Job, console: Console | None) -> Iterator[Lock]:
+def _only_one(job: Job, console: Console | None) -> Iterator[None]:
     """Two runs may want one pool at the same time: the second waits for what the first makes."""
     key = pool_lock_key(job.digest)
     try:
@@ -162,7 +165,7 @@ def _only_one(job: Job, console: Console | None) -> Iterator[Lock]:
             console.line(f"pool {job.digest}: another driver is preparing it; waiting")
         lock = job.storage.lock(key, wait=True)
     with lock:
-        yield lock
+        yield
 
 
 def _make(job: Job, found: Census, console: Console | None, connect: Callable[[], object]) -> int:
@@ -203,7 +206,7 @@ def _spread(job: Job, chunks: np.ndarray, console: Console | None) -> None:
 
     items = [{"id": position} for position in range(len(chunks))]
     dataset = ray.data.from_items(items, override_num_blocks=min(len(chunks), MAX_BLOCKS)).map_batches(
-        work, batch_size=1, compute=ray.data.TaskPoolStrategy(), num_cpus=1
+        work, batch_size=1, compute=ray.data.TaskPoolStrategy(), num_cpus=1, runtime_env=worker_env()
     )
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False

@@ -18,13 +18,24 @@ from mlflow.tracking import MlflowClient
 
 from pipelines.config import Config
 from pipelines.ledger import Ledger
-from pipelines.serving import parity, save
+from pipelines.rounds import ready_model
+from pipelines.serving import onnx, parity, save
 from pipelines.tracking import KEY, Tracker
 from pipelines.versions import git_sha
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DECIDED = "registered_as"
 """The version tag that ends a registration: which alias it was given then, whatever became of the alias since."""
+
+
+def check(config: Config) -> None:
+    """Refuse at the start of a run what would stop its end.
+
+    Raises:
+        ResourceError: ONNX is asked for and a package for it is missing.
+    """
+    if config.register.onnx:
+        onnx.require()
 
 
 def run(
@@ -107,18 +118,24 @@ def _logged_model(
         tracker.experiment_id, name=f"round-{round}", source_run_id=run_id, tags={KEY: key}
     )
     files, settings = ledger.round(round), ledger.pool.manifest["settings"]
+    size = None if settings["tile"] else settings["size"]
+    spec, weights = ledger.read_json(f"{files}/model.json"), ledger.read_bytes(f"{files}/model.safetensors")
+    temperature = scores["calibration"]["temperature"] if scores else 1.0
+    exported = onnx.export(ready_model(spec, weights), temperature=temperature) if config.register.onnx else None
     with tempfile.TemporaryDirectory() as folder:
         save(
             Path(folder, "model"),
-            weights=ledger.read_bytes(f"{files}/model.safetensors"),
-            spec=ledger.read_json(f"{files}/model.json"),
+            weights=weights,
+            spec=spec,
             classes=ledger.pool.classes,
             # Windows are cut from images at their own scale, which is what the model knows.
-            size=None if settings["tile"] else settings["size"],
-            temperature=scores["calibration"]["temperature"] if scores else 1.0,
+            size=size,
+            window=None if size else ledger.pool.size,
+            temperature=temperature,
             threads=parity.threads(config),
             example=example,
             model=Model(artifact_path=stored.artifact_location, run_id=run_id, model_id=stored.model_id),
+            onnx=exported,
         )
         client.log_model_artifacts(stored.model_id, str(Path(folder, "model")))
     client.log_outputs(run_id, [LoggedModelOutput(stored.model_id, step=round)])

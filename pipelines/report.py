@@ -50,8 +50,8 @@ def report(config: Config, console: Console) -> dict[str, Any]:
     rounds = finished_rounds(ledger)
     # Past the ledger's lease: the page is drawn from the artefacts at any time and is none of them.
     storage.write_bytes(ledger.key(PAGE), render(ledger, rounds, _exhibits(ledger, rounds)).encode())
-    console.line(f"report: {ledger.path(PAGE)}")
-    return {"run": ledger.run, "rounds": len(rounds), "report": ledger.path(PAGE)}
+    console.line(f"report: {ledger.address(PAGE)}")
+    return {"run": ledger.run, "rounds": len(rounds), "report": ledger.address(PAGE)}
 
 
 def run(config: Config, ledger: Ledger, *, tracker: Tracker | None = None, run_id: str | None = None) -> str:
@@ -77,7 +77,7 @@ def run(config: Config, ledger: Ledger, *, tracker: Tracker | None = None, run_i
         tracker.log_bytes(run_id, PAGE, page)
         for path, picture in _figures(ledger.pool.classes, rounds, shown).items():
             tracker.log_bytes(run_id, path, picture)
-    return ledger.path(PAGE)
+    return ledger.address(PAGE)
 
 
 def render(ledger: Ledger, rounds: Sequence[Mapping[str, Any]], shown: Sequence[Exhibit]) -> str:

@@ -1,9 +1,11 @@
 """Ray found or started, and whether it can carry the plan: refused in one line before anything is spent."""
 
 import os
+import pickle
 import shutil
 import socket
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +19,9 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipelines import signals
 from pipelines.config import Config
+from pipelines.credentials import anonymous, hidden, worker_env
 from pipelines.storage import Storage
 from weakseg import __version__
 from weakseg.errors import ResourceError
@@ -48,7 +52,8 @@ def connect(config: Config, *, verbose: bool = False) -> None:
     if address and address != "local":
         try:
             _knock(address)
-            ray.init(address=address, **quiet)
+            with signals.kept():
+                ray.init(address=address, **quiet)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             fault = f"no Ray answers at RAY_ADDRESS={address} ({reason}); unset it to start one here"
@@ -56,13 +61,14 @@ def connect(config: Config, *, verbose: bool = False) -> None:
         return
     # Read by the workers, which inherit it: a task that asked for no GPU sees none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    ray.init(
-        address="local",
-        num_cpus=local_cpus(config, os.cpu_count() or 1),
-        object_store_memory=OBJECT_STORE,
-        include_dashboard=False,
-        **quiet,
-    )
+    with signals.kept():
+        ray.init(
+            address="local",
+            num_cpus=local_cpus(config, os.cpu_count() or 1),
+            object_store_memory=OBJECT_STORE,
+            include_dashboard=False,
+            **quiet,
+        )
 
 
 def _knock(address: str) -> None:
@@ -78,6 +84,31 @@ def local_cpus(config: Config, cores: int) -> int:
     Ray Data's own tasks hold a CPU and mostly wait, so that a laptop of two cores can score on two actors.
     """
     return max(cores, min(_needed(config), max(3, cores + 1)))
+
+
+def driver_share() -> dict[str, float]:
+    """What an actor that must live as long as the driver asks for beside CPUs: a share of `driver`, where there is one.
+
+    Nodes with that custom resource are not taken away; all others may be.
+    """
+    return {"driver": 0.01} if _total("driver") else {}
+
+
+def misplaced() -> str | None:
+    """Whether this driver sits where it may be taken away although the cluster has a place for it.
+
+    Returns:
+        One line that says so and what to do.
+    """
+    own = ray.get_runtime_context().get_node_id()
+    places = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Resources"].get("driver")}
+    if not places or own in places:
+        return None
+    hosts = ", ".join(sorted(set(places.values())))
+    return (
+        "warning: this driver runs on a node without the resource `driver`, which may be taken away under it; "
+        f"submit it with --entrypoint-resources '{{\"driver\": 1}}' to run it on {hosts}"
+    )
 
 
 def use_gpu(config: Config) -> bool:
@@ -116,7 +147,7 @@ def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
     Raises:
         ResourceError: One line per fault.
     """
-    faults = [*_storage_faults(storage), *_tracking_faults(config, storage)]
+    faults = [*_job_faults(storage), *_storage_faults(storage), *_tracking_faults(config, storage)]
     too_large = list(_capacity_faults(config))
     faults += too_large
     if not too_large:
@@ -182,28 +213,56 @@ def _busy_faults(config: Config, wait: float) -> list[str]:
     return []
 
 
+def _job_faults(storage: Storage) -> Iterator[str]:
+    """Whether a job would keep its results where they are thrown away with it."""
+    here, root = Path.cwd(), Path(storage.path)
+    if storage.is_local and "working_dir_files" in here.parts and root.is_relative_to(here):
+        yield (
+            f"storage.root: {root.relative_to(here)} lies in the folder that Ray unpacked for this job and deletes "
+            "after it; use s3://bucket/prefix, or the absolute path of a folder that all nodes share"
+        )
+
+
 def _storage_faults(storage: Storage) -> Iterator[str]:
     """Whether the storage can be written and has room."""
-    key = f".probe-{uuid.uuid4().hex}"
     try:
-        storage.write_bytes(key, b"weakseg")
-        storage.delete_tree(key)
+        storage.check()
     except (ResourceError, OSError) as error:
-        yield f"storage.root: {storage.path} cannot be written: {error}"
+        yield f"storage.root: {storage.root} cannot be written: {error}" if storage.is_local else str(error)
         return
-    if Path(storage.path).is_dir():
-        free = shutil.disk_usage(storage.path).free
+    # What goes to S3 is made on the local disk first.
+    name, folder = ("storage.root", storage.root) if storage.is_local else ("TMPDIR", tempfile.gettempdir())
+    if Path(folder).is_dir():
+        free = shutil.disk_usage(folder).free
         if free < LEAST_DISK:
             left, least = f"{free / 2**20:.0f} MB", f"{LEAST_DISK / 2**20:.0f} MB"
-            yield f"storage.root: {storage.path} has {left} left, at least {least} are needed"
+            yield f"{name}: {folder} has {left} left, at least {least} are needed"
+
+
+def check_tracking(uri: str) -> None:
+    """Refuse a tracking store that does not answer, before MLflow tries again and again.
+
+    Raises:
+        ResourceError: In one line.
+    """
+    for fault in _uri_faults(uri, timeout=5.0):
+        raise ResourceError(fault)
 
 
 def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterator[str]:
     """Whether the tracking server answers, where there is one."""
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        return
-    named = f"tracking.uri: {uri}"
+    if uri:
+        yield from _uri_faults(uri, timeout=timeout)
+    elif not storage.is_local:
+        # Here, because it brings MLflow.
+        from pipelines.tracking import no_database
+
+        yield f"tracking.uri: {no_database(storage)}"
+
+
+def _uri_faults(uri: str, *, timeout: float) -> Iterator[str]:
+    named = f"tracking.uri: {hidden(uri)}"
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file"):
         yield f"{named}: MLflow keeps no runs in folders any more; use sqlite:////path/to/mlflow.db or http://server"
@@ -213,13 +272,13 @@ def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) 
             yield f"{named}: the folder {folder} does not exist"
     elif scheme in ("http", "https"):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout):
+            with urllib.request.urlopen(f"{anonymous(uri).rstrip('/')}/health", timeout=timeout):
                 pass
         except urllib.error.HTTPError as error:
             if error.code not in (401, 403, 404):  # it answers; what the user may do there, MLflow itself will say
                 yield f"{named}: the server answers with {error.code} {error.reason}"
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
+            reason = hidden(str(getattr(error, "reason", None) or error))
             yield f"{named}: no MLflow server answers ({reason}); start it, or remove the address for a local file"
 
 
@@ -228,9 +287,8 @@ def _node_faults(storage: Storage, wait: float) -> Iterator[str]:
     key = f".probe-{uuid.uuid4().hex}"
     storage.write_bytes(key, b"weakseg")
     try:
-        path = storage.local_path(key)
         nodes = [node for node in ray.nodes() if node["Alive"]]
-        answers = {node["NodeID"]: _probe(node["NodeID"], str(path)) for node in nodes}
+        answers = {node["NodeID"]: _probe(node["NodeID"], storage, key) for node in nodes}
         ray.wait(list(answers.values()), num_returns=len(answers), timeout=wait)
         for node in nodes:
             yield from _node_fault(node["NodeManagerHostname"], answers[node["NodeID"]], storage)
@@ -238,25 +296,34 @@ def _node_faults(storage: Storage, wait: float) -> Iterator[str]:
         storage.delete_tree(key)
 
 
-def _probe(node_id: str, path: str) -> "ray.ObjectRef[tuple[str, str, bool]]":
-    """Ask a node for its weakseg and Python versions and whether it sees a file."""
+def _probe(node_id: str, storage: Storage, key: str) -> "ray.ObjectRef[tuple[str, str, str]]":
+    """Ask a node for its weakseg and Python versions and what is wrong with the storage as it sees it."""
+    packed = pickle.dumps(storage)
 
-    def probe() -> tuple[str, str, bool]:  # nested, so that it travels by value: the node may not have this module
+    def probe() -> tuple[str, str, str]:  # nested, so that it travels by value: the node may not have this module
+        import pickle
         import sys
-        from pathlib import Path
 
         import weakseg
 
-        return weakseg.__version__, ".".join(map(str, sys.version_info[:2])), Path(path).exists()
+        fault = ""
+        try:
+            pickle.loads(packed).read_bytes(key)
+        except FileNotFoundError:
+            fault = "it does not see it; use a folder that all nodes share, or s3://bucket/prefix"
+        except weakseg.errors.WeaksegError as error:
+            fault = str(error)
+        return weakseg.__version__, ".".join(map(str, sys.version_info[:2])), fault
 
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(probe).options(num_cpus=0, max_retries=1, scheduling_strategy=on_node).remote()
+    options = {"num_cpus": 0, "max_retries": 1, "scheduling_strategy": on_node, "runtime_env": worker_env()}
+    return ray.remote(probe).options(**options).remote()
 
 
-def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, bool]]", storage: Storage) -> Iterator[str]:
+def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, str]]", storage: Storage) -> Iterator[str]:
     """What is wrong with one node's answer."""
     try:
-        version, python, sees = ray.get(answer, timeout=0.1)
+        version, python, fault = ray.get(answer, timeout=0.1)
     except ray.exceptions.GetTimeoutError:
         yield f"cluster: node {host} does not answer; check it with `ray status`"
         return
@@ -267,5 +334,5 @@ def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, bool]]", stora
     here = ".".join(map(str, sys.version_info[:2]))
     if (version, python) != (__version__, here):
         yield f"cluster: node {host} has weakseg {version} on Python {python}, here it is {__version__} on {here}"
-    if not sees:
-        yield f"storage.root: node {host} does not see {storage.path}; use a folder that all nodes share"
+    if fault:
+        yield f"storage.root: {storage.root} on node {host}: {fault}"

@@ -118,23 +118,27 @@ def client(*, attempts: int = ATTEMPTS) -> Any:
     with _lock:
         if made_of not in _clients:
             with refusals("S3"):
-                _clients[made_of] = boto3.Session(
-                    region_name=os.environ.get("AWS_REGION") or None  # boto3 reads AWS_DEFAULT_REGION only
-                ).client(
-                    "s3",
-                    endpoint_url=endpoint,
-                    config=Config(
-                        # Not "adaptive": it slows all of a process down for long after one refusal.
-                        retries={"mode": "standard", "total_max_attempts": attempts},
-                        connect_timeout=CONNECT_SECONDS,
-                        read_timeout=READ_SECONDS,
-                        max_pool_connections=32,
-                        tcp_keepalive=True,
-                        # A server of one's own rarely has a host name per bucket.
-                        s3={"addressing_style": "path" if endpoint else "auto"},
-                    ),
-                )
+                _clients[made_of] = _client(endpoint, attempts)
         return _clients[made_of]
+
+
+def _client(endpoint: str | None, attempts: int) -> Any:
+    config = Config(
+        # Not "adaptive": it slows all of a process down for long after one refusal.
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=32,
+        tcp_keepalive=True,
+        # A server of one's own rarely has a host name per bucket.
+        s3={"addressing_style": "path" if endpoint else "auto"},
+    )
+    # boto3 itself reads AWS_DEFAULT_REGION only.
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    try:
+        return session.client("s3", endpoint_url=endpoint, config=config)
+    except ValueError as error:
+        raise ResourceError(f"S3: {_without_credentials(_one_line(error))}; set AWS_ENDPOINT_URL_S3 right") from error
 
 
 def filesystem() -> arrow_fs.S3FileSystem:
@@ -249,7 +253,7 @@ def refusals(what: str) -> Iterator[None]:
             f"{what}: cannot connect to S3 at {named} ({type(error).__name__}); "
             "start the server or put AWS_ENDPOINT_URL_S3 and the network right"
         ) from error
-    except (boto.BotoCoreError, ValueError) as error:
+    except boto.BotoCoreError as error:
         raise ResourceError(f"{what}: S3 cannot be used ({_one_line(error)})") from error
 
 

@@ -8,6 +8,7 @@ from pipelines.console import duration as in_words
 from pipelines.ledger import Ledger, describe
 from pipelines.rounds import finished_rounds
 from pipelines.storage import open_storage
+from pipelines.sweep.status import is_sweep, sweep_status
 from weakseg.supervision import annotation_seconds
 
 
@@ -20,12 +21,14 @@ def status(config: Config, console: Console) -> dict[str, Any]:
 
     Returns:
         run, step, round (at which it is; None when all is done), rounds (finished), planned, owner, labels,
-        seconds (of annotation), miou (of the last evaluated round), report.
+        seconds (of annotation), miou (of the last evaluated round), report. Of a sweep: its trials.
 
     Raises:
         LedgerError: There is no such run.
     """
     ledger = Ledger.read(open_storage(config.storage.root), config.run)
+    if is_sweep(ledger):
+        return sweep_status(ledger, console)
     planned = int(ledger.record["config"]["labelling"]["rounds"])
     rounds = 0
     while ledger.exists(f"{ledger.round(rounds)}/_SUCCESS"):
@@ -45,7 +48,7 @@ def status(config: Config, console: Console) -> dict[str, Any]:
         "labels": labels.num_rows,
         "seconds": annotation_seconds(labels),
         "miou": scores[-1]["miou"] if scores else None,
-        "report": ledger.path(report) if ledger.exists(report) else None,
+        "report": ledger.address(report) if ledger.exists(report) else None,
     }
     where = step if at is None else f"round {at}: {step}"
     working = describe(owner) if owner and owner["alive"] else "nobody"

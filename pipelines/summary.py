@@ -46,3 +46,14 @@ def annotation_time(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+SCORE_COLUMNS = ["split", "images", "mIoU", "boundary F1"]
+
+
+def score_rows(scores: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Scores by split as a table's rows."""
+    return [
+        [split, str(found["images"]), percent(found["miou"]), percent(found["boundary"]["f1"])]
+        for split, found in scores.items()
+    ]

@@ -51,12 +51,13 @@ def open_tracker(config: Config, storage: Storage) -> "Tracker":
         ResourceError: If the store is of a kind that MLflow cannot write, or the experiment cannot be used.
     """
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    uri = tracking_uri(config, storage)
+    if uri.startswith(("http://", "https://", "databricks")):
+        return Tracker(uri, config.tracking.experiment)
     # The tables of a new database are made at the first touch: two drivers at once would both make them.
     with storage.lock("mlflow.lock", wait=True):
-        uri = tracking_uri(config, storage)
-        served = uri.startswith(("http://", "https://", "databricks"))
         # A server knows where artefacts go; without one MLflow would put them into the current folder.
-        location = None if served else storage.local_path("mlruns").as_uri()
+        location = as_uri(storage.address("mlruns"))
         return Tracker(uri, config.tracking.experiment, artifact_location=location)
 
 
@@ -64,12 +65,14 @@ def tracking_uri(config: Config, storage: Storage) -> str:
     """The store: `tracking.uri`, else MLFLOW_TRACKING_URI, else the database below the storage's root.
 
     Raises:
-        ResourceError: If it is a folder, which MLflow no longer writes.
+        ResourceError: If it is a folder, which MLflow no longer writes, or none is named and the root is on S3.
     """
     uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
+        if not storage.is_local:
+            raise ResourceError(f"tracking.uri: {no_database(storage)}")
         # Of the path's characters only these two mean something else in a database's address.
-        path = str(storage.local_path("mlflow.db")).replace("%", "%25").replace("?", "%3F")
+        path = storage.address("mlflow.db").replace("%", "%25").replace("?", "%3F")
         return f"sqlite:///{path}"
     if ("://" not in uri and uri != "databricks") or uri.startswith("file:"):
         raise ResourceError(
@@ -79,6 +82,14 @@ def tracking_uri(config: Config, storage: Storage) -> str:
     relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
     # Made absolute, so that a rerun from another folder opens the same one.
     return f"sqlite:///{Path(relative[1]).absolute()}" if relative and relative[1] != ":memory:" else uri
+
+
+def no_database(storage: Storage) -> str:
+    """Why there is no tracking store by default where the root is on S3, and what to do."""
+    return (
+        f"MLflow's database cannot lie on S3 ({storage.root}); "
+        "set tracking.uri or MLFLOW_TRACKING_URI to a server: http://server:5000"
+    )
 
 
 class Tracker:
@@ -106,6 +117,7 @@ class Tracker:
         self.experiment_id = self._experiment(experiment, artifact_location).experiment_id
         self._logged: dict[tuple[str, str], int] = {}
         self._new: set[str] = set()
+        self._running: list[str] = []
         # Epochs are logged from the thread that watches the training.
         self._lock = threading.Lock()
 
@@ -141,6 +153,7 @@ class Tracker:
             if found.info.status != "RUNNING":
                 self.client.update_run(found.info.run_id, status="RUNNING")
             self._set_tags(found, all_tags)
+        self._running.append(found.info.run_id)
         self._set_params(found, params or {})
         return str(found.info.run_id)
 
@@ -193,7 +206,7 @@ class Tracker:
         with warnings.catch_warnings():
             # MLflow knows folders under two names and wonders which is meant.
             warnings.simplefilter("ignore", UserWarning)
-            source = resolve_dataset_source(pool.storage.local_path(pool_key(pool.digest)).as_uri())
+            source = resolve_dataset_source(as_uri(pool.storage.address(pool_key(pool.digest))))
         dataset = MetaDataset(source, name=pool.manifest["layout"], digest=pool.digest)
         entity = DatasetInput(dataset._to_mlflow_entity(), [InputTag(_CONTEXT, "training")])
         self.client.log_inputs(run_id, [entity])
@@ -201,6 +214,12 @@ class Tracker:
     def finish(self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED") -> None:
         """End a run; :meth:`run` sets it running again."""
         self.client.set_terminated(run_id, status)
+        self._running = [running for running in self._running if running != run_id]
+
+    def finish_all(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """End every run that this process has set running, the innermost first."""
+        for run_id in reversed(self._running):
+            self.finish(run_id, status)
 
     @contextmanager
     def as_default(self) -> Iterator[None]:
@@ -266,6 +285,11 @@ class Tracker:
                 return -math.inf
             self._logged[run_id, key] = max(metric.step for metric in history)
         return self._logged[run_id, key]
+
+
+def as_uri(address: str) -> str:
+    """A storage's address as MLflow wants it: paths as file:// addresses."""
+    return address if "://" in address else Path(address).as_uri()
 
 
 def _metric_name(name: str) -> str:

@@ -19,11 +19,12 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from safetensors.torch import save as save_weights
 
-from pipelines import supervise
+from pipelines import signals, supervise
 from pipelines.bring import Bring
 from pipelines.config import Config
 from pipelines.config.terms import loss_weights, needs_segments
 from pipelines.console import Console
+from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.pool import Pool
 from pipelines.resources import use_gpu
@@ -66,7 +67,7 @@ def run(
         return ledger.read_json(history_key)
     settings = _settings(config, ledger, round)
     name = f"fit-{settings['digest']}"
-    folder = ledger.path(f"{ledger.round(round)}/train")
+    folder = ledger.address(f"{ledger.round(round)}/train")
     with _watched(console, Path(folder) / name, round, settings["epochs"], on_epochs):
         result = _fit(config, settings, name=name, storage_path=folder)
     checkpoint = Path(result.checkpoint.path)
@@ -185,9 +186,10 @@ def _fit(config: Config, settings: Mapping[str, Any], *, name: str, storage_path
             storage_path=storage_path,
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            worker_runtime_env=worker_env(),
         ),
     )
-    result = trainer.fit()
+    result = signals.beside(trainer.fit)
     if result.return_value and "error" in result.return_value:
         raise WeaksegError(result.return_value["error"])
     return result

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["servers.s3"]
+pytest_plugins = ["servers.s3", "servers.faulty_s3"]
 
 # Before anything imports ray, mlflow or torch, and inherited by every process that a test starts.
 os.environ.update(

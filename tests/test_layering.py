@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STAGES = {"prepare", "train", "evaluate", "score", "select", "annotate", "register", "predict", "report"}
-CALLERS = {"active", "cli", "sweep", "demo"}
+CALLERS = {"active", "judge", "cli", "sweep", "demo"}
 READS_MASKS = {"prepare", "annotate", "evaluate", "report", "train", "supervise", "wrong_labels"}
 ENGINES = {"ray", "mlflow", "boto3", "pipelines"}
 

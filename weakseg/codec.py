@@ -3,6 +3,7 @@
 Everything that leaves here is plain: right-way-up 8-bit RGB, class indices with 255 for void, segment ids.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "decode_mask",
     "decode_segments",
     "encode_mask",
+    "encode_palette",
     "encode_png",
     "encode_segments",
     "image_size",
@@ -103,6 +105,20 @@ def encode_mask(mask_HW: Bytes8) -> bytes:
     if mask_HW.dtype != np.uint8 or mask_HW.ndim != 2:
         raise ValueError(f"expected a uint8 (H, W) mask, got {mask_HW.dtype} {mask_HW.shape}")
     return png(mask_HW)
+
+
+def encode_palette(mask_HW: Bytes8, colors: Sequence[tuple[int, int, int]]) -> bytes:
+    """Encode class indices as a palette PNG: the pixels hold the indices, viewers show the classes' colours.
+
+    Args:
+        mask_HW: Class indices, uint8 (H, W).
+        colors: RGB in 0..255, one per class; indices beyond them, such as 255 for void, are shown black.
+    """
+    if mask_HW.dtype != np.uint8 or mask_HW.ndim != 2:
+        raise ValueError(f"expected a uint8 (H, W) mask, got {mask_HW.dtype} {mask_HW.shape}")
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(colors)] = np.asarray(colors, np.uint8).reshape(-1, 3)
+    return png(mask_HW, palette=palette.tobytes())
 
 
 def read_mask(data: bytes) -> Bytes8:

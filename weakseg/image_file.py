@@ -51,9 +51,12 @@ def opened(data: bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[
         raise ImageError(f"cut short or damaged ({error or type(error).__name__})") from error
 
 
-def png(array: npt.NDArray[Any]) -> bytes:
-    """Encode an array that Pillow knows as PNG."""
+def png(array: npt.NDArray[Any], *, palette: bytes | None = None) -> bytes:
+    """Encode an array that Pillow knows as PNG; one of indices with its palette of RGB triples, if it has one."""
     out = io.BytesIO()
+    image = Image.fromarray(array)
+    if palette is not None:
+        image.putpalette(palette)
     # On aerial photographs level 2 takes a third of the default's time, for files no larger.
-    Image.fromarray(array).save(out, "PNG", compress_level=2)
+    image.save(out, "PNG", compress_level=2)
     return out.getvalue()

@@ -8,12 +8,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.engine import ours, pools
 from benchmarks.engine.data import images_folder, source
-from benchmarks.engine.harness import Session, Side
+from benchmarks.engine.harness import Cost, Session, Side
 
 LIMIT = 1.10
 SETTINGS = {
@@ -40,7 +41,7 @@ def run(*, pairs: int, sizes: tuple[int, int] = (128, 1280), progress: Callable[
             images_folder(Path(folder) / f"images-{size}", size)
         for stage in ("prepare", "score"):
             side = Side(f"{__name__}:{stage}", {"folder": folder})
-            peaks = {size: _peak(side, size, Path(folder) / f"{stage}-{size}.log") / 2**20 for size in sizes}
+            peaks = {size: peak(side, size, Path(folder) / f"{stage}-{size}.log").highest / 2**20 for size in sizes}
             ratio = peaks[sizes[1]] / peaks[sizes[0]]
             stages[stage] = {"peak_mib": {str(size): peak for size, peak in peaks.items()}, "ratio": ratio}
             progress(f"{stage}: {peaks[sizes[0]]:.0f} MiB, at {sizes[1]} images {peaks[sizes[1]]:.0f} MiB")
@@ -68,23 +69,38 @@ def score(folder: str) -> Iterator[Callable[[int], dict[str, int]]]:
         yield work
 
 
-def _peak(side: Side, size: int, log: Path) -> int:
-    """The largest sum of PSS in bytes while a fresh side does its work once."""
+@dataclass(frozen=True)
+class Peak:
+    """Sums of PSS over all processes of a side, in bytes.
+
+    Attributes:
+        before: When it was ready.
+        highest: While it did its work.
+        cost: Of the work.
+    """
+
+    before: int
+    highest: int
+    cost: Cost
+
+
+def peak(side: Side, size: int, log: Path, *, interval: float = 0.25) -> Peak:
+    """The memory that a fresh side takes to do its work once, read every so many seconds."""
     with Session(side, log, settle=0.0) as session:
-        peak = 0
+        before = highest = session.tree.memory()
         ended = threading.Event()
 
         def watch() -> None:
-            nonlocal peak
+            nonlocal highest
             while not ended.is_set():
-                peak = max(peak, session.tree.memory())
-                ended.wait(0.25)
+                highest = max(highest, session.tree.memory())
+                ended.wait(interval)
 
         thread = threading.Thread(target=watch)
         thread.start()
         try:
-            session.run(size)
+            cost = session.run(size)
         finally:
             ended.set()
             thread.join()
-    return peak
+    return Peak(before, highest, cost)

@@ -115,7 +115,7 @@ def weakseg_score(folder: str, sizes: list[int]) -> Iterator[Callable[[int], dic
         def work(size: int) -> dict[str, int]:
             config = pools.configured(folder, size, SETTINGS)
             with pools.opened(config) as ledger:
-                Path(ledger.path(f"{ledger.round(0)}/scored.parquet")).unlink(missing_ok=True)
+                Path(ledger.address(f"{ledger.round(0)}/scored.parquet")).unlink(missing_ok=True)
                 chosen = score.run(config, ledger, 0, console=ours.console())
             return {"images": chosen.num_rows // PIXELS}
 

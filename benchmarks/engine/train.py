@@ -77,7 +77,8 @@ def weakseg_train(folder: str, images: int) -> Iterator[Callable[[int], dict[str
         # The epochs are of the identity: one run holds the labels, the others only train on them.
         with pools.opened(config(1)) as ledger:
             files = [
-                Path(ledger.path(f"{ledger.round(0)}/{name}")) for name in ("model.safetensors", "train/history.json")
+                Path(ledger.address(f"{ledger.round(0)}/{name}"))
+                for name in ("model.safetensors", "train/history.json")
             ]
 
             def work(size: int) -> dict[str, Any]:

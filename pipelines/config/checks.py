@@ -7,6 +7,7 @@ from pipelines.config.hosts import loopback
 from pipelines.config.root import Config
 from pipelines.config.supervision import Noise
 from pipelines.config.terms import loss_weights, needs_segments
+from pipelines.credentials import holds_password
 
 Rule = tuple[tuple[str, ...], str]
 """The fields that a rule reads, the one to blame first, and what is wrong with it."""
@@ -276,5 +277,11 @@ def _rest(config: Config) -> Iterator[Rule]:
     if (config.model.mean is None) != (config.model.std is None):
         missing, given = ("mean", "std") if config.model.mean is None else ("std", "mean")
         yield (f"model.{missing}", f"model.{given}"), f"expected three numbers beside model.{given}, got nothing"
+    if config.tracking.uri and holds_password(config.tracking.uri):
+        yield (
+            ("tracking.uri",),
+            "expected an address without a password, because settings are written down; remove it and export "
+            "MLFLOW_TRACKING_URI with it, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
     if config.stop.delta and config.stop.patience is None:
         yield ("stop.patience", "stop.delta"), "expected a number of rounds beside stop.delta, got nothing"

@@ -23,7 +23,7 @@ class Data(Section):
     Attributes:
         layout: The folder structure: a published data set's (camvid, aerial_dubai, cityscapes, voc, voc_aug, suim,
             pannuke, epfl_em), folder (your own), or scenes (generated, no folder).
-        path: The data folder; `~` and environment variables are filled in. Not for scenes.
+        path: The data folder, or s3://bucket/prefix; `~` and environment variables are filled in. Not for scenes.
         size: Resize every image to [height, width]; null leaves them as they are.
         tile: Cut every image into windows of [height, width] without overlap; null leaves them whole.
         splits: Shares for validation and test, for layouts that have no splits of their own; null is the layout's rule.

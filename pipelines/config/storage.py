@@ -7,7 +7,7 @@ class Storage(Section):
     """Where everything is kept.
 
     Attributes:
-        root: A folder; `~` and environment variables are filled in.
+        root: A folder or s3://bucket/prefix; `~` and environment variables are filled in.
     """
 
-    root: str = setting("./weakseg-data", expected="a folder", min_length=1)
+    root: str = setting("./weakseg-data", expected="a folder or s3://bucket/prefix", min_length=1)

@@ -153,9 +153,9 @@ class Ledger:
         """The storage's key of one of the run's."""
         return f"{run_key(self.run)}/{key}" if key else run_key(self.run)
 
-    def path(self, key: str = "") -> str:
-        """Where one of the run's keys lies on this machine."""
-        return str(self.storage.local_path(self.key(key)))
+    def address(self, key: str = "") -> str:
+        """Where one of the run's keys lies: a path on this machine, or s3://..."""
+        return self.storage.address(self.key(key))
 
     def round(self, round: int) -> str:
         """The folder of a round, as a key of the run: ``rounds/000``."""

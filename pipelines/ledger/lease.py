@@ -1,13 +1,12 @@
 """One owner per run: a lock that dies with its process, and a heartbeat that says who it is.
 
 On one machine the lock alone decides, so that a dead owner is replaced at once. Where a run's folder is shared
-between machines the lock may not be: an owner on another host counts as alive while its heartbeat moves.
+between machines the lock may not be: an owner on another host counts as alive while its heartbeat moves. On S3 there
+is nothing but the heartbeat: `owner.json` itself is the lock (:mod:`pipelines.storage.claim`).
 """
 
 import datetime
-import json
 import logging
-import os
 import secrets
 import socket
 import threading
@@ -15,13 +14,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.files import Lock
 from pipelines.ledger.layout import run_key
-from pipelines.storage import Storage
+from pipelines.storage import Storage, claim
+from pipelines.storage.kind import Held
 from weakseg.errors import LedgerError, WeaksegError
 
-HEARTBEAT_SECONDS = 5.0
-FRESH_SECONDS = 30.0
+HEARTBEAT_SECONDS = claim.HEARTBEAT_SECONDS
+FRESH_SECONDS = claim.SILENT_BEATS * HEARTBEAT_SECONDS
 """An owner whose heartbeat is older than this is taken for dead where nobody can tell otherwise."""
 
 _log = logging.getLogger(__name__)
@@ -41,8 +40,8 @@ class Lease:
         self._storage, self._run, self._heartbeat = storage, run, heartbeat
         self._key = owner_key(run)
         self.token = secrets.token_hex(16)
-        self._started = _now()
-        self._lock: Lock | None = None
+        self._started = claim.now()
+        self._lock: Held | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -53,12 +52,21 @@ class Lease:
             LedgerError: If another driver owns the run; the text says who and since when.
             ResourceError: If the storage cannot be written.
         """
+        if not self._storage.is_local:
+            held = claim.Claim(self._storage, self._key, token=self.token, heartbeat=self._heartbeat)
+            try:
+                held.acquire()
+            except BlockingIOError:
+                raise _owned(self._run, read_owner(self._storage, self._run)) from None
+            self._lock = held
+            return
         self._lock = _locked(self._storage, self._run)
         try:
             self._outwait_other_host()
             self._beat()
         except BaseException:
             self._lock.release()
+            self._lock = None
             raise
         self._thread = threading.Thread(target=self._keep_beating, name=f"heartbeat of {self._run}", daemon=True)
         self._thread.start()
@@ -86,21 +94,14 @@ class Lease:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        owner = read_owner(self._storage, self._run)
-        if owner is not None and owner.get("token") == self.token:
-            self._storage.delete_tree(self._key)
+            owner = read_owner(self._storage, self._run)
+            if owner is not None and owner.get("token") == self.token:
+                self._storage.delete_tree(self._key)
         self._lock.release()
         self._lock = None
 
     def _beat(self) -> None:
-        record = {
-            "token": self.token,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": self._started,
-            "heartbeat": _now(),
-        }
-        self._storage.write_bytes(self._key, json.dumps(record, indent=1).encode())
+        self._storage.write_bytes(self._key, claim.signature(self.token, self._started))
 
     def _keep_beating(self) -> None:
         while not self._ended.wait(self._heartbeat):
@@ -129,16 +130,22 @@ class Lease:
 
 
 def refuse_owned(storage: Storage, run: str) -> None:
-    """Refuse a run that another driver on this machine owns, before anything is waited for or spent.
+    """Refuse a run that another driver (in a folder: on this machine) owns, before anything is waited for or spent.
 
     Raises:
         LedgerError: As :meth:`Lease.acquire`, which is what decides.
     """
-    if read_owner(storage, run) is not None:
-        _locked(storage, run).release()
+    if storage.is_local:
+        if read_owner(storage, run) is not None:
+            _locked(storage, run).release()
+    elif alive(read_owner(storage, run)):
+        # The clocks of two hosts prove nothing, but tell whether it is worth looking for two heartbeats.
+        moved = claim.watch(storage, owner_key(run), seconds=2 * HEARTBEAT_SECONDS + 1)
+        if moved is not None and (owner := claim.read(moved[0])) is not None:
+            raise _owned(run, owner)
 
 
-def _locked(storage: Storage, run: str) -> Lock:
+def _locked(storage: Storage, run: str) -> Held:
     try:
         return storage.lock(f"{run_key(run)}/owner.lock")
     except BlockingIOError:
@@ -153,10 +160,9 @@ def owner_key(run: str) -> str:
 def read_owner(storage: Storage, run: str) -> dict[str, Any] | None:
     """Who owns a run: token, host, pid, started, heartbeat; None if nobody does. A dead owner may still be named."""
     try:
-        owner = json.loads(storage.read_bytes(owner_key(run)))
-    except (FileNotFoundError, ValueError):
+        return claim.read(storage.read_bytes(owner_key(run)))
+    except FileNotFoundError:
         return None
-    return owner if isinstance(owner, dict) else None
 
 
 def heartbeat_age(owner: Mapping[str, Any]) -> float:
@@ -187,7 +193,3 @@ def _owned(run: str, owner: Mapping[str, Any] | None) -> LedgerError:
     return LedgerError(
         f"run {run} is owned by {who}. Wait until it ends or stop it, or choose another name with --set run=NAME"
     )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

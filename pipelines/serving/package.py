@@ -44,10 +44,12 @@ def save(
     spec: Mapping[str, Any],
     classes: Classes,
     size: tuple[int, int] | None,
+    window: tuple[int, int] | None = None,
     temperature: float = 1.0,
     threads: int | None,
     example: bytes,
     model: Model | None = None,
+    onnx: bytes | None = None,
 ) -> None:
     """Write the model as a folder that `mlflow.pyfunc.load_model` opens.
 
@@ -57,14 +59,16 @@ def save(
         spec: The model's `spec`.
         classes: What the mask's indices mean; kept beside the weights as `classes.yaml`.
         size: (height, width) that every image was resized to before training; None = images are taken as they are.
+        window: Where there is no size, the largest height and width in training: larger images are seen in windows.
         temperature: By which logits are divided before they become probabilities, from a fit on validation images.
         threads: Of torch on a CPU, for a prediction.
         example: An encoded image, shown as how to call the model.
         model: MLflow's own record of the model, where it has an id already.
+        onnx: The model as ONNX, kept beside it as `onnx/model.onnx`; None = it is not.
     """
     parts = folder.with_name(f"{folder.name}-parts")
     parts.mkdir()
-    description = {"model": dict(spec), "size": size, "temperature": temperature}
+    description = {"model": dict(spec), "size": size, "window": window, "temperature": temperature}
     contents = {
         "weights": ("model.safetensors", weights),
         "description": ("model.json", json.dumps(description, indent=1).encode()),
@@ -85,6 +89,9 @@ def save(
         pip_requirements=requirements(),
         model_config={"threads": threads, "device": None},
     )
+    if onnx is not None:
+        (folder / "onnx").mkdir()
+        (folder / "onnx" / "model.onnx").write_bytes(onnx)
 
 
 def requirements() -> list[str]:

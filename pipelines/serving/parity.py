@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load as load_weights
 
 from pipelines.config import Config
+from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.pool import PartReader, Pool
 from pipelines.resources import use_gpu
@@ -54,7 +55,7 @@ def check(config: Config, ledger: Ledger, round: int, stored: str, images: Mappi
     elsewhere = not torch.cuda.is_available() and use_gpu(config)
     if elsewhere:
         remote = ray.remote(num_gpus=1, num_cpus=config.cluster.cpus_per_worker)(masks)
-        expected = ray.get(remote.remote(*arguments))
+        expected = ray.get(remote.options(runtime_env=worker_env()).remote(*arguments))
     else:
         expected = masks(*arguments)
     with _own_path(), tempfile.TemporaryDirectory() as folder:

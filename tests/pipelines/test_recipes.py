@@ -12,7 +12,7 @@ from weakseg.models import build_model
 
 PROMISED = """
 camvid-coarse camvid-committee camvid-cpu camvid-fpn50 camvid-mixed camvid-pixelpick camvid-regions cityscapes-coarse
-cityscapes-pixelpick demo dubai-points dubai-spss em-spss-plus folder pannuke-coarse scenes-mixed suim-coarse
+cityscapes-pixelpick demo demo-sweep dubai-points dubai-spss em-spss-plus folder pannuke-coarse scenes-mixed suim-coarse
 voc-pixelpick
 """
 
@@ -61,7 +61,8 @@ def test_a_recipe_loads_is_named_after_itself_and_says_how_to_run_it(name: str, 
     config = load(name)
     assert config.run == name
     assert loss_weights(config)
-    verb = "active" if config.supervision.points else "train"
+    verb = "sweep" if config.sweep else "active" if config.supervision.points else "train"
+    load(name, verb=verb)
     assert commands(name)[:1] == PLAIN.get(name, [["weakseg", verb, "--config", name]])
 
 

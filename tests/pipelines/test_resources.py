@@ -125,7 +125,7 @@ def test_unwritable_storage_and_every_other_fault_at_once(monkeypatch: pytest.Mo
     blocked = tmp_path / "file"
     blocked.write_text("a file where a folder should be")
     config = plan("tracking.uri=file:/tmp/mlruns", "cluster.workers=2")
-    lines = refusal(config, Storage(str(blocked / "root"))).splitlines()
+    lines = refusal(config, open_storage(blocked / "root")).splitlines()
     assert [line.split(":")[0] for line in lines] == ["storage.root", "tracking.uri", "cluster.workers"]
     assert "cannot be written" in lines[0]
     assert "keeps no runs in folders" in lines[1]
@@ -192,7 +192,7 @@ def test_a_node_with_another_weakseg_is_named(monkeypatch: pytest.MonkeyPatch, r
 def test_a_node_without_weakseg_is_named(monkeypatch: pytest.MonkeyPatch, ray_session: str, storage: Storage):
     import ray
 
-    def probe(node_id: str, path: str) -> object:
+    def probe(node_id: str, storage: Storage, key: str) -> object:
         def fail() -> None:
             import no_such_package  # noqa: F401
 
@@ -202,6 +202,43 @@ def test_a_node_without_weakseg_is_named(monkeypatch: pytest.MonkeyPatch, ray_se
     text = refusal(plan("cluster.gpu=false"), storage)
     assert "weakseg cannot be imported on node" in text
     assert "No module named 'no_such_package'" in text
+
+
+@pytest.mark.s3
+def test_a_root_on_s3_wants_a_tracking_server_and_room_for_what_is_sent(
+    monkeypatch: pytest.MonkeyPatch, s3_root: str, server: tuple[str, list[int]]
+):
+    cluster_of(monkeypatch, {"CPU": 4.0})
+    on_s3 = open_storage(s3_root)
+    text = refusal(plan(), on_s3)
+    assert text.startswith(f"tracking.uri: MLflow's database cannot lie on S3 ({s3_root}); set tracking.uri or")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    resources.check(plan(), on_s3)
+    assert on_s3.list() == []
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda path: SimpleNamespace(free=100 * 2**20))
+    assert refusal(plan(), on_s3).startswith("TMPDIR: ")
+
+
+@pytest.mark.s3
+def test_a_bucket_that_is_not_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, s3_server: str, server: tuple[str, list[int]]
+):
+    cluster_of(monkeypatch, {"CPU": 4.0})
+    missing = open_storage("s3://weakseg-test-missing/p")
+    text = refusal(plan(f"tracking.uri={server[0]}"), missing)
+    assert text.startswith("storage.root s3://weakseg-test-missing/p: there is no such bucket")
+    assert "\n" not in text
+
+
+@pytest.mark.ray
+@pytest.mark.s3
+def test_a_node_proves_that_it_sees_the_storage(monkeypatch: pytest.MonkeyPatch, ray_session: str, s3_root: str):
+    on_s3 = open_storage(s3_root)
+    assert list(resources._node_faults(on_s3, 60)) == []
+    monkeypatch.setattr(type(on_s3), "write_bytes", lambda *given: None)  # what it is asked for is not there
+    (text,) = resources._node_faults(on_s3, 60)
+    assert text.startswith(f"storage.root: {s3_root} on node ")
+    assert "it does not see it" in text
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "[::1]:9"])
@@ -226,3 +263,22 @@ def test_connect_starts_a_small_ray_of_its_own_or_joins_the_named_one(monkeypatc
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     resources.connect(plan(), verbose=True)
     assert calls[1] == {"address": "10.0.0.1:6379"}  # a cluster's size is its own
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "runs"),
+    [
+        ([{"CPU": 4.0}], ["cluster.workers=1"], 2),  # an actor and the task that feeds it
+        ([{"CPU": 4.0}], ["cluster.workers=3"], 1),
+        ([{"CPU": 1.0}], ["cluster.workers=1"], 0),
+        ([{"CPU": 3.0}, {"CPU": 3.0}], ["cluster.workers=1", "cluster.cpus_per_worker=2"], 2),
+        ([{"CPU": 8.0, "GPU": 2.0}], ["cluster.workers=2", "cluster.gpu=true"], 1),
+        ([{"CPU": 8.0, "GPU": 4.0}], ["cluster.workers=2", "cluster.gpu=true"], 2),
+        ([{"CPU": 16.0, "GPU": 2.0}, {"CPU": 16.0, "GPU": 2.0}], ["cluster.workers=1", "cluster.gpu=true"], 4),
+    ],
+)
+def test_runs_side_by_side_are_counted_by_what_is_short(
+    nodes: list[dict[str, float]], settings: list[str], runs: int, monkeypatch: pytest.MonkeyPatch
+):
+    cluster_of(monkeypatch, *nodes)
+    assert resources.runs_at_once(plan(*settings)) == runs

@@ -15,7 +15,7 @@ def tracker(mlflow_uri: str, tmp_path: Path) -> Tracker:
     return Tracker(mlflow_uri, "weakseg", artifact_location=(tmp_path / "mlruns").as_uri())
 
 
-def configured(root: Path, *overrides: str) -> Config:
+def configured(root: Path | str, *overrides: str) -> Config:
     return load("demo", [f"storage.root={root}", *overrides])
 
 
@@ -159,6 +159,30 @@ def test_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     named = configured(tmp_path / "root", "tracking.uri=sqlite:///mine.db")
     assert tracking_uri(named, storage) == f"sqlite:///{tmp_path}/mine.db"
+
+
+@pytest.mark.s3
+def test_a_root_on_s3_wants_a_server_and_puts_files_beside_the_runs(
+    tmp_path: Path, migrated_database: Path, s3_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(s3_root)
+    with pytest.raises(
+        ResourceError, match=r"^tracking\.uri: MLflow's database cannot lie on S3 .*MLFLOW_TRACKING_URI"
+    ):
+        tracking_uri(configured(s3_root), storage)
+    (tmp_path / "own.db").write_bytes(migrated_database.read_bytes())
+    tracker = open_tracker(configured(s3_root, f"tracking.uri=sqlite:///{tmp_path}/own.db"), storage)
+    run = tracker.run("demo-1", name="demo")
+    tracker.log_bytes(run, "note.txt", b"here")
+    (key,) = storage.list("mlruns")
+    assert key.endswith("/note.txt")
+
+    class Pool:
+        storage, digest, manifest = open_storage(s3_root), "0123456789ab", {"layout": "scenes"}
+
+    tracker.log_pool(run, Pool())
+    (entry,) = tracker.client.get_run(run).inputs.dataset_inputs
+    assert f"{s3_root}/pools/0123456789ab" in entry.dataset.source
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "/tmp/mlruns", "file:///tmp/mlruns"])

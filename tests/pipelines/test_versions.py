@@ -10,7 +10,7 @@ from pipelines import versions
 
 def test_names_python_and_every_package() -> None:
     found = versions.versions()
-    assert set(found) == {"python", *versions.PACKAGES}
+    assert set(found) == {"python", "weakseg", *versions.PACKAGES}
     assert all(found.values())
 
 

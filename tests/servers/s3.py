@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -52,7 +53,8 @@ def s3_server(s3_environment: tuple[str, socket.socket | None]) -> Iterator[str]
             pytest.skip("WEAKSEG_S3_ENDPOINT is set, but no credentials (AWS_ACCESS_KEY_ID)")
         yield endpoint
         return
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(holder.getsockname()[1])]
+    server = Path(__file__).with_name("moto_atomic.py")
+    command = [sys.executable, str(server), str(holder.getsockname()[1])]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until_answers(f"{endpoint}/moto-api/", process)

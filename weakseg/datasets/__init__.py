@@ -136,7 +136,8 @@ def open_layout(
     if images is not None:
         raise DataError(f"data.images is for layout scenes, {name} takes all images of its folder: remove it")
     layout = _on_files(name, files or _data_folder(name, path), seed=seed, splits=splits, coarse=coarse)
-    if next(layout.sources(), None) is None:
+    # open_folder has counted; to begin anew would draw the splits of all its images once more
+    if name != "folder" and next(layout.sources(), None) is None:
         raise DataError(f"{path} holds no images for layout {name} (files with {', '.join(sorted(IMAGE_SUFFIXES))})")
     return layout
 

@@ -115,7 +115,9 @@ class Cityscapes:
 
     def sources(self) -> Iterator[Source]:
         """The published train, val and, if asked for, train_extra images, each by city and name. A city is a group."""
-        groups = (_group(image) for image in images_under(self.files, "leftImg8bit/train", recursive=True))
+        groups = (
+            _group(image) for image in images_under(self.files, "leftImg8bit/train", recursive=True, unique=False)
+        )
         drawn = assign_splits(groups, {"val": self.val}, seed=self.seed)
         for folder in ("train", "val", *(["train_extra"] if self.train_extra else [])):
             for image in images_under(self.files, f"leftImg8bit/{folder}", recursive=True):

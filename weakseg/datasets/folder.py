@@ -13,6 +13,7 @@ scene), an image directly in `images/` is its own.
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -93,7 +94,7 @@ class Folder:
             return lambda image_id: (named.get(image_id) or otherwise, image_id)
         if _has_split_folders(self.files):
             return lambda image_id: (image_id.split("/", 1)[0], image_id)
-        images = images_under(self.files, "images", recursive=True)
+        images = images_under(self.files, "images", recursive=True, unique=False)  # sources() looks
         groups = (_group(stem(image).removeprefix("images/")) for image in images)
         drawn = assign_splits(groups, dict(self.fractions), seed=self.seed)
         return lambda image_id: (drawn[_group(image_id)], _group(image_id))
@@ -118,7 +119,7 @@ def open_folder(files: Files, *, seed: int = 0, splits: Mapping[str, float] | No
         raise DataError(
             f"{files.root} has no folder images/: put the images there (and masks of the same names into masks/)"
         )
-    if next(images_under(files, "images", recursive=True), None) is None:
+    if next(images_under(files, "images", recursive=True, unique=False), None) is None:
         raise DataError(f"{files.root}/images holds no images (files with {', '.join(sorted(IMAGE_SUFFIXES))})")
     listed = _split_files(files)
     if splits is not None and (listed or _has_split_folders(files)):
@@ -139,7 +140,9 @@ def open_folder(files: Files, *, seed: int = 0, splits: Mapping[str, float] | No
     count = masks = 0
     for source in layout.sources():
         count, masks = count + 1, masks + (source.mask is not None)
-    if count and not masks and _has_files(files, "masks"):
+    if not count:
+        raise DataError(f"{files.root} holds no images for layout folder: train.txt, val.txt and test.txt name none")
+    if not masks and _has_files(files, "masks"):
         raise DataError(
             f"{files.root}/masks has files, but none has the name of an image: "
             "the mask of images/a.jpg is masks/a.png, that of images/b/c.jpg is masks/b/c.png"
@@ -151,13 +154,13 @@ def open_folder(files: Files, *, seed: int = 0, splits: Mapping[str, float] | No
 class _Names:
     """Which masks one directory holds, in 8 bytes each: 58 bits of the name and 6 for its extension."""
 
-    packed: npt.NDArray[np.uint64]
+    packed: "array[int]"  # not subscriptable at run time
     suffixes: tuple[str, ...]
 
     def suffix(self, name: str) -> str | None:
-        wanted = code(name) & ~63
-        first = int(np.searchsorted(self.packed, np.uint64(wanted)))
-        found = [int(value) & 63 for value in self.packed[first : first + 2] if int(value) & ~63 == wanted]
+        wanted = _bits(name)
+        first = bisect_left(self.packed, wanted)
+        found = [value & 63 for value in self.packed[first : first + 2] if value & ~63 == wanted]
         if len(found) > 1:
             raise DataError(f"image {name} has several masks in masks/ ({name}.*): keep one")
         return self.suffixes[found[0]] if found else None
@@ -172,10 +175,14 @@ def _mask_names(files: Files, directory: str) -> _Names | None:
         if suffix(entry.name) in MASK_SUFFIXES and not entry.name.startswith("."):
             name = stem(entry.name)
             number = suffixes.setdefault(entry.name[len(name) :], len(suffixes))
-            packed.append(code(f"{directory}/{name}" if directory else name) & ~63 | number)
-    names = np.asarray(packed, np.uint64)
-    names.sort()
-    return _Names(names, tuple(suffixes))
+            packed.append(_bits(f"{directory}/{name}" if directory else name) | number)
+    np.asarray(packed).sort()  # in place: they share their memory
+    return _Names(packed, tuple(suffixes))
+
+
+def _bits(name: str) -> int:
+    """58 bits of a name at their place; of Python's own hash, for nothing is kept of them."""
+    return hash(name) & 0xFFFFFFFFFFFFFFC0
 
 
 def _from_files(files: Files) -> Assignment:
@@ -187,7 +194,7 @@ def _from_files(files: Files) -> Assignment:
 
 def _unknown_name(files: Files) -> tuple[str, str] | None:
     """The first name in a split file that no image has, and the file."""
-    images = images_under(files, "images", recursive=True)
+    images = images_under(files, "images", recursive=True, unique=False)
     known = codes(stem(image).removeprefix("images/") for image in images)
     known.sort()
     return next(((name, file) for name, file in _named(files) if position(known, code(name)) is None), None)

@@ -67,7 +67,9 @@ class Suim:
     def sources(self) -> Iterator[Source]:
         """The images of train_val, then those of TEST, each by name."""
         drawn = assign_splits(
-            map(_image_id, images_under(self.files, "train_val/images")), {"val": self.val}, seed=self.seed
+            map(_image_id, images_under(self.files, "train_val/images", unique=False)),
+            {"val": self.val},
+            seed=self.seed,
         )
         for folder in _FOLDERS:
             for image in images_under(self.files, f"{folder}/images"):

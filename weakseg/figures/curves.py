@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from weakseg.datasets.classes import Classes
-from weakseg.figures.style import DPI, Theme, colors_of, png
+from weakseg.figures.style import DPI, Theme, colors_of, png, time_unit
 
 _SERIES = {
     "light": (("mIoU", "miou", "#0b5cad", "o"), ("boundary F1", "boundary_f1", "#c2570c", "s")),
@@ -37,7 +37,7 @@ def learning_curve(rounds: Sequence[Mapping[str, Any]], *, theme: Theme = "light
         raise ValueError("expected at least one round")
     figure = Figure(figsize=(9.0, 3.6), dpi=DPI, layout="constrained", facecolor=colors["paper"])
     left, right = figure.subplots(1, 2, sharey=True)
-    divisor, unit = _time_unit(max(float(row["seconds"]) for row in rounds))
+    divisor, unit = time_unit(max(float(row["seconds"]) for row in rounds))
     _lines(left, rounds, [float(row["labels_per_image"]) for row in rounds], theme)
     _lines(right, rounds, [float(row["seconds"]) / divisor for row in rounds], theme)
     left.set_xlabel("labels per image", color=colors["quiet"])
@@ -129,9 +129,3 @@ def _lines(axes: Axes, rounds: Sequence[Mapping[str, Any]], x: Sequence[float], 
     axes.margins(y=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _time_unit(seconds: float) -> tuple[float, str]:
-    if seconds < 180:
-        return 1.0, "seconds"
-    return (60.0, "minutes") if seconds < 3 * 3600 else (3600.0, "hours")

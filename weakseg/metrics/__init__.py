@@ -18,6 +18,7 @@ from weakseg.metrics.calibration import (
     reliability,
 )
 from weakseg.metrics.confusion import Scores, confusion_matrix, scores
+from weakseg.metrics.pareto import pareto_front
 from weakseg.metrics.superpixel import (
     SuperpixelCounts,
     achievable_accuracy,
@@ -48,6 +49,7 @@ __all__ = [
     "expected_calibration_error",
     "fit_temperature",
     "negative_log_likelihood",
+    "pareto_front",
     "reliability",
     "sample_logits",
     "scores",

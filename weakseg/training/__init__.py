@@ -2,7 +2,7 @@
 
 from weakseg.training.data import Batch, collate, has_label, loader, plain_batch
 from weakseg.training.early_stopping import EarlyStopping
-from weakseg.training.loop import PRECISIONS, EpochResult, fit
+from weakseg.training.loop import PRECISIONS, EpochResult, Progress, fit
 from weakseg.training.optim import build_optimizer, build_scheduler, parameter_groups
 from weakseg.training.sampler import epoch_order, local_batch_size, rank_batches, steps_per_epoch
 from weakseg.training.state import load, save, trained_weights
@@ -13,6 +13,7 @@ __all__ = [
     "Batch",
     "EarlyStopping",
     "EpochResult",
+    "Progress",
     "build_optimizer",
     "build_scheduler",
     "collate",

@@ -143,6 +143,7 @@ def loader(
     epoch: int,
     rank: int = 0,
     world: int = 1,
+    skip: int = 0,
     workers: int = 0,
     fill: Fill = IMAGENET_MEAN,
     pin_memory: bool = False,
@@ -160,6 +161,7 @@ def loader(
         epoch: Number of finished epochs.
         rank: This rank.
         world: Number of ranks.
+        skip: How many of the first steps are left out.
         workers: Loader processes of this rank; 0 = load between the steps.
         fill: RGB of padding in 0..1.
         pin_memory: Whether batches go on to a GPU.
@@ -176,7 +178,7 @@ def loader(
         )
     order = sampler.epoch_order(examples.block_sizes, seed=seed, epoch=epoch)
     batches = sampler.rank_batches(order, batch_size=batch_size, rank=rank, world=world)
-    keys = [list(zip(indices.tolist(), weights.tolist(), strict=True)) for indices, weights in batches]
+    keys = [list(zip(indices.tolist(), weights.tolist(), strict=True)) for indices, weights in batches[skip:]]
     return DataLoader(
         _Augmented(examples, augmentation, seed, epoch, fill),
         batch_sampler=keys,

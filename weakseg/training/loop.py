@@ -1,9 +1,10 @@
 """The training loop: plain torch, on one device or, under torch.distributed, on one per rank."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,10 +13,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from weakseg import losses, seeding
-from weakseg.errors import DataError, WeaksegError
+from weakseg.errors import DataError
 from weakseg.training import data, sampler
 from weakseg.training import state as states
 from weakseg.training.early_stopping import EarlyStopping
+from weakseg.training.epoch import Rows, Step, run_epoch
 from weakseg.training.validation import validation_loss
 from weakseg.transforms import IMAGENET_MEAN, Augmentation
 
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from weakseg.datasets.examples import Examples
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-# a GPU is asked for its losses only this often: each question makes it wait
-STEPS_BETWEEN_CHECKS = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,22 @@ class EpochResult:
     epoch: int
     metrics: dict[str, float]
     seconds: float
+    state: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is in the middle of an epoch.
+
+    Args:
+        epoch: Number of finished epochs.
+        step: Number of steps taken of the one that runs.
+        state: Call it, on every rank or on none, for what :func:`fit` can go on from at the next step: it gathers the
+            random generators of all ranks.
+    """
+
+    epoch: int
+    step: int
     state: Callable[[], dict[str, Any]]
 
 
@@ -69,12 +84,15 @@ def fit(
     patience: int | None = None,
     state: Mapping[str, Any] | None = None,
     on_epoch: Callable[[EpochResult], None] | None = None,
+    on_steps: Callable[[Progress], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train a model; all examples are visited in every epoch, those without a label too.
 
     The result depends on the arguments, the initial weights and, through rounding, on the number of ranks and threads.
     The global random generators are seeded at the start of every epoch by (seed, round, epoch, rank): a training that
-    goes on from a state does what it would have done without the interruption, on every rank.
+    goes on from a state does what it would have done without the interruption, on every rank. It may go on with another
+    number of ranks: every image is still visited exactly once in every epoch, and each step has the images that it
+    would have had.
 
     Args:
         model: Gives :class:`weakseg.models.Output`; is moved to the device and trained in place.
@@ -99,6 +117,7 @@ def fit(
             of the lowest; None = all epochs, and the last one's weights.
         state: Where to go on from; the same on every rank.
         on_epoch: Called after every epoch on every rank.
+        on_steps: Called every few steps within an epoch, on every rank after the same step.
 
     Returns:
         The metrics of every epoch from the first, those before ``state`` included.
@@ -126,12 +145,20 @@ def fit(
     model.to(device)
     scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
     key = {"seed": seed, "round": round, "batch_size": batch_size, "images": len(examples)}
-    done, history = 0, list[dict[str, float]]()
+    done, history, running = 0, Rows(), None
     if state is not None:
         done, history = states.restore(state, model, optimizer, scheduler, scaler, key=key)
+        running = state.get("running")
         if stopping is not None and state.get("best") is not None:
             stopping.load(state["best"])
     seed = seeding.integer(seed, "train", round=round)
+    steps = sampler.steps_per_epoch(len(examples), batch_size)
+
+    def snapshot(finished: int, running: states.Running | None = None) -> dict[str, Any]:
+        rows, best = history[:finished], None if stopping is None else stopping.state()
+        parts = (model, optimizer, scheduler, scaler)
+        return states.snapshot(*parts, epoch=finished, history=rows, key=key, best=best, running=running)
+
     for epoch in range(done, epochs):
         if stopping is not None and stopping.over(epoch):
             break
@@ -144,6 +171,7 @@ def fit(
             epoch=epoch,
             rank=rank,
             world=world,
+            skip=len(running["rows"]) if running else 0,
             workers=loader_workers,
             fill=_padding(model),
             pin_memory=device.type == "cuda",
@@ -153,9 +181,21 @@ def fit(
         network = _distributed(model, device) if world > 1 else model
         network.train()
         seeding.seed_everything(seed, f"rank {rank}", round=epoch)
-        step = _Step(network, optimizer, scheduler, scaler, weights, class_weight_C, device, PRECISIONS[precision])
+        step = Step(network, optimizer, scheduler, scaler, weights, class_weight_C, device, PRECISIONS[precision])
         metrics = {"epoch": float(epoch + 1), "lr": float(optimizer.param_groups[0]["lr"])}
-        metrics.update(_run_epoch(step, batches, epoch=epoch + 1))
+        rows = Rows()
+        if running:
+            metrics["lr"], rows = running["lr"], running["rows"]
+            batches = _go_on(step, iter(batches), running, rank=rank, world=world)
+            running = None
+
+        def pause(rows: Rows, epoch: int = epoch, lr: float = metrics["lr"]) -> None:
+            assert on_steps is not None
+            on_steps(Progress(epoch, len(rows), lambda: snapshot(epoch, _running(rows, lr, world=world))))
+
+        metrics |= run_epoch(
+            step, batches, epoch=epoch + 1, steps=steps, before=rows, on_steps=None if on_steps is None else pause
+        )
         if validation is not None:
             metrics["val_loss"] = validation_loss(
                 model,
@@ -173,13 +213,8 @@ def fit(
                 stopping.update(epoch + 1, metrics["val_loss"], model)
         history.append(metrics)
         if on_epoch is not None:
-
-            def snapshot(finished: int = epoch + 1) -> dict[str, Any]:
-                rows, best = history[:finished], None if stopping is None else stopping.state()
-                parts = (model, optimizer, scheduler, scaler)
-                return states.snapshot(*parts, epoch=finished, history=rows, key=key, best=best)
-
-            on_epoch(EpochResult(epoch + 1, dict(metrics), time.perf_counter() - started, snapshot))
+            seconds = time.perf_counter() - started
+            on_epoch(EpochResult(epoch + 1, dict(metrics), seconds, partial(snapshot, epoch + 1)))
     if stopping is not None:
         stopping.restore(model)
     return history
@@ -201,63 +236,26 @@ def _stopping(
     return EarlyStopping(patience)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One optimiser step on one rank's batch."""
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: LRScheduler | None
-    scaler: torch.amp.GradScaler | None
-    weights: Mapping[str, float]
-    class_weight_C: Tensor | None
-    device: torch.device
-    autocast: torch.dtype | None
-
-    def __call__(self, batch: data.Batch) -> dict[str, Tensor]:
-        """Take the step; returns each term's mean over the batches of all ranks, on the device."""
-        batch = batch.to(self.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            output = self.network(batch.image_B3HW)
-        terms = losses.objective(output, batch, weights=self.weights, class_weight_C=self.class_weight_C)
-        objective = losses.global_mean(terms, self.weights)
-        if self.scaler is None:
-            torch.autograd.backward(objective.loss)
-            self.optimizer.step()
-        else:
-            torch.autograd.backward(self.scaler.scale(objective.loss))
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        if self.scheduler is not None:
-            self.scheduler.step()
-        return objective.values
+def _running(rows: Rows, lr: float, *, world: int) -> states.Running:
+    """What is known of an epoch in its middle, gathered from all ranks."""
+    mine = states.random_states()
+    everyones: list[Any] = [mine]
+    if world > 1:
+        everyones = [None] * world
+        torch.distributed.all_gather_object(everyones, mine)
+    return {"rows": [dict(row) for row in rows], "lr": lr, "rng": everyones}
 
 
-def _run_epoch(step: _Step, batches: Iterable[data.Batch], *, epoch: int) -> dict[str, float]:
-    """Take all steps of an epoch; returns the mean of each term and of their weighted sum over the steps."""
-    rows: list[dict[str, float]] = []
-    waiting: list[dict[str, Tensor]] = []
-    patience = STEPS_BETWEEN_CHECKS if step.device.type == "cuda" else 1
-
-    def check() -> None:
-        for values in waiting:
-            rows.append({name: float(value) for name, value in values.items()})
-            if not all(map(math.isfinite, rows[-1].values())):
-                raise WeaksegError(
-                    f"the loss became {rows[-1]} at epoch {epoch}, step {len(rows)}: the training has diverged; lower "
-                    "the learning rate (training.lr, training.encoder_lr), or use bf16 or fp32 in place of fp16"
-                )
-        waiting.clear()
-
-    for batch in batches:
-        waiting.append(step(batch))
-        if len(waiting) >= patience:
-            check()
-    check()
-    means = {name: math.fsum(row[name] for row in rows) / len(rows) for name in rows[0]}
-    loss = math.fsum(step.weights[name] * mean for name, mean in means.items())
-    return {"loss": loss, **{f"loss_{name}": mean for name, mean in means.items()}}
+def _go_on(
+    step: Step, batches: Iterator[data.Batch], running: states.Running, *, rank: int, world: int
+) -> Iterable[data.Batch]:
+    """Bring everything to where the epoch broke off; returns the batches that are left."""
+    first = next(batches)
+    step.rehearse(first)
+    if len(running["rng"]) == world:
+        states.restore_random_states(running["rng"][rank])
+    # else there is no telling which rank would have drawn what: they keep what the epoch began with
+    return chain([first], batches)
 
 
 def _distributed(model: nn.Module, device: torch.device) -> DistributedDataParallel:

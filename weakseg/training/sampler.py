@@ -1,7 +1,7 @@
 """Which images make up which batch: every image exactly once per epoch, over all ranks together.
 
 The order depends on the seed and the epoch only. Ranks cut the same global batches into slices, so that one rank or
-eight take the same optimiser steps.
+eight take the same optimiser steps, and their number may change at any step.
 """
 
 from collections.abc import Sequence
@@ -61,46 +61,44 @@ def rank_batches(
         world: Number of ranks.
 
     Returns:
-        Per step the indices (B,) and their weights (B,), 1 for a visit and 0 for a repeat.
+        Per step the indices (B,) and their weights (B,), 1 for a visit and 0 for a repeat; B is
+        :func:`local_batch_size`.
 
     Raises:
         ValueError: The batch size cannot be shared by the ranks (see :func:`local_batch_size`), or no such rank.
     """
-    local = local_batch_size(batch_size, world)
-    if not 0 <= rank < world:
-        raise ValueError(f"expected a rank in 0..{world - 1}, got {rank}")
+    local = local_batch_size(batch_size, world, rank)
+    first = rank * (batch_size // world) + min(rank, batch_size % world)
     steps = steps_per_epoch(order.size, batch_size)
     # np.resize repeats from the start as often as it takes, also where there are fewer images than a batch holds
-    indices = np.resize(order, (steps, world, local))[:, rank]
-    weights = (np.arange(steps * batch_size) < order.size).astype(np.float32).reshape(steps, world, local)[:, rank]
+    indices = np.resize(order, (steps, batch_size))[:, first : first + local]
+    visits = np.arange(steps * batch_size) < order.size
+    weights = visits.astype(np.float32).reshape(steps, batch_size)[:, first : first + local]
     return [(indices[step], weights[step]) for step in range(steps)]
 
 
-def local_batch_size(batch_size: int, world: int) -> int:
-    """Images per step on each rank.
+def local_batch_size(batch_size: int, world: int, rank: int = 0) -> int:
+    """Images per step on a rank: equal shares, and what is left over one each for the first ranks.
 
     Args:
         batch_size: Images per step over all ranks.
         world: Number of ranks.
+        rank: Which rank.
 
     Returns:
         At least 2: batch normalisation over one image of one pixel (DeepLabv3+'s pooling branch) has no variance.
 
     Raises:
-        ValueError: The ranks' shares would be unequal or below 2.
+        ValueError: A rank's share would be below 2, or there is no such rank.
     """
     if world < 1:
         raise ValueError(f"expected at least 1 worker, got {world}")
+    if not 0 <= rank < world:
+        raise ValueError(f"expected a rank in 0..{world - 1}, got {rank}")
     share, rest = divmod(batch_size, world)
     if share < 2:
         raise ValueError(
             f"a batch_size of {batch_size} over {world} worker(s) leaves fewer than 2 images on a worker, and batch "
             f"normalisation cannot train on one: set batch_size to at least {2 * world}, or use fewer workers"
         )
-    if rest:
-        nearest = world * (share + (rest > world // 2))
-        raise ValueError(
-            f"a batch_size of {batch_size} cannot be shared equally by {world} workers: "
-            f"the nearest that can is {nearest}"
-        )
-    return share
+    return share + (rank < rest)

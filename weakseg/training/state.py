@@ -5,7 +5,7 @@ import random
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -15,6 +15,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from weakseg.errors import WeaksegError
 
 FORMAT = 1
+
+
+class Running(TypedDict):
+    """Of an epoch in its middle: what each step so far gave, the rate at its start, and every rank's generators."""
+
+    rows: list[dict[str, float]]
+    lr: float
+    rng: list[dict[str, Any]]
 
 
 def snapshot(
@@ -27,6 +35,7 @@ def snapshot(
     history: list[dict[str, float]],
     key: Mapping[str, int],
     best: Mapping[str, Any] | None = None,
+    running: Running | None = None,
 ) -> dict[str, Any]:
     """Copy a training's state to the CPU; later steps do not change the copy.
 
@@ -39,6 +48,7 @@ def snapshot(
         history: The metrics of each of them.
         key: What a training that goes on from here must agree in, such as seed and batch_size.
         best: What early stopping knows, None without it.
+        running: The epoch after them, where it is under way; None = between two epochs.
 
     Returns:
         Tensors, numbers and strings only, as ``torch.load(weights_only=True)`` takes them.
@@ -53,6 +63,7 @@ def snapshot(
         "scheduler": None if scheduler is None else _copied(scheduler.state_dict()),
         "scaler": None if scaler is None else _copied(scaler.state_dict()),
         "best": None if best is None else _copied(best),
+        "running": None if running is None else _copied(running),
         "rng": random_states(),
     }
 

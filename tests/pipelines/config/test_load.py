@@ -169,6 +169,8 @@ def test_variables_in_paths(minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     assert config.data.path == "/data/camvid/x"
     assert config.model.weights == str(weights)
     assert config.storage.root == str(Path.home() / "w")
+    monkeypatch.setenv("BUCKET", "pools")
+    assert load(str(minimal), [*own, "storage.root=s3://$BUCKET/a~b"]).storage.root == "s3://pools/a~b"
 
 
 def test_only_one_settings_value_per_name_survives_a_round_trip(minimal: Path):

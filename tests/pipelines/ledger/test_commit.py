@@ -47,7 +47,7 @@ def test_artefacts_come_back_under_the_runs_own_keys(storage):
         assert ledger.read_json(key) == {"miou": 0.5, "iou": [None, 1]}
         assert ledger.read_bytes("model") == b"\x00"
         assert ledger.read_table("t.parquet", columns=["b"]).column_names == ["b"]
-        assert Path(ledger.path(key)) == storage.local_path(f"runs/demo/{key}")
+        assert Path(ledger.address(key)) == storage.local_path(f"runs/demo/{key}")
         with pytest.raises(FileNotFoundError):
             ledger.read_json("nothing")
         with pytest.raises(ValueError, match="JSON"):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,22 @@ from weakseg.training import (
     trained_weights,
     validation_loss,
 )
+from weakseg.training import epoch as epochs
 from weakseg.transforms import Augmentation
 
 COLOURS = np.array([[220, 40, 40], [40, 200, 60], [60, 60, 210]])
+BOTH = {"point": 1.0, "mask": 0.5}
 MILD = Augmentation(scale=(0.8, 1.5), jitter_probability=0.0, grey=0.0, blur=0.2)
 
 
 class Tiny(nn.Module):
-    def __init__(self, dropout=0.0, norm=False, seed=0):
+    def __init__(self, dropout=0.0, norm=False, seed=0, width=8):
         super().__init__()
         torch.manual_seed(seed)
-        self.encoder = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8) if norm else nn.Identity())
-        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(8, 3, 1, stride=2))
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width) if norm else nn.Identity()
+        )
+        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(width, 3, 1, stride=2))
 
     def forward(self, image_B3HW):
         return Output(self.head(self.encoder(image_B3HW - 0.5)), None, tuple(image_B3HW.shape[2:]))
@@ -328,45 +333,106 @@ def test_validation_that_cannot_work(options, error, message):
         _fit(**options)
 
 
-@pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (0, 2), (2, 1)])
+def test_an_epoch_that_broke_off_is_gone_on_with(tmp_path, monkeypatch, optimizer, epoch, step):
+    monkeypatch.setattr("weakseg.training.epoch.STEPS_BETWEEN_CHECKS", 1)
+    seen = []
+
+    def keep(progress):
+        seen.append((progress.epoch, progress.step))
+        if seen[-1] == (epoch, step):
+            save(tmp_path / "state.pt", progress.state())
+
+    options = {"optimizer": optimizer, "augmentation": Augmentation()}
+    whole, history = _fit(Tiny(0.3, norm=True), **options)
+    assert _fit(Tiny(0.3, norm=True), **options, on_steps=keep)[1] == history
+    assert seen == [(epoch, step) for epoch in range(4) for step in (1, 2)]  # three steps, the last ends the epoch
+    torch.rand(5)
+    again = []
+    continued, rows = _fit(
+        Tiny(0.3, norm=True, seed=99), **options, start=load(tmp_path / "state.pt"), on_epoch=again.append
+    )
+    assert rows == history
+    assert _equal(whole, continued)
+    assert [result.epoch for result in again] == list(range(epoch + 1, 5))
+    assert again[-1].state()["running"] is None
+
+
+def test_nobody_is_asked_within_short_epochs():
+    _fit(on_steps=lambda progress: pytest.fail("an epoch of three steps was interrupted"))
+
+
+def _ranks(world, folder):
+    """What each rank of a distributed training found."""
     root = str(Path(weakseg.__file__).parents[1])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
     ranks = [
         subprocess.Popen(
-            [sys.executable, __file__, str(rank), "2", str(folder)], env=environment, stderr=subprocess.PIPE
+            [sys.executable, __file__, str(rank), str(world), str(folder)], env=environment, stderr=subprocess.PIPE
         )
-        for rank in range(2)
+        for rank in range(world)
     ]
     for rank in ranks:
         _, errors = rank.communicate(timeout=120)
         assert rank.returncode == 0, errors.decode()
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(world)]
 
 
-def test_two_ranks_train_as_one(two_ranks):
-    model, history = _fit(examples=_images(unlabelled=[0, 3]), augmentation=MILD)
-    for found in two_ranks:
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    return _ranks(2, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def three_ranks(tmp_path_factory):
+    return _ranks(3, tmp_path_factory.mktemp("three"))
+
+
+@pytest.fixture(params=["two_ranks", "three_ranks"])
+def ranks(request):
+    return request.getfixturevalue(request.param)
+
+
+SHARED = {"batch_size": 7, "augmentation": MILD}
+"""Seven images: 4 and 3 on two ranks, 3, 2 and 2 on three."""
+
+
+def test_ranks_train_as_one_with_unequal_shares(ranks):
+    model, history = _fit(examples=_images(17, unlabelled=[0, 3], masks=True), loss_weights=BOTH, **SHARED)
+    for found in ranks:
         for row, expected in zip(found["history"], history, strict=True):
             assert row == pytest.approx(expected, rel=1e-5)
         for name, weight in model.state_dict().items():
             torch.testing.assert_close(found["model"][name], weight, atol=1e-5, rtol=0)
 
 
-def test_two_ranks_go_on_from_the_state_of_the_first(two_ranks):
-    for found in two_ranks:
-        assert found["continued_history"] == found["whole_history"]
+@pytest.mark.parametrize("moment", ["epoch", "step"])
+def test_one_rank_goes_on_where_three_stopped(three_ranks, moment):
+    options = {"examples": _images(17, unlabelled=[0, 3], masks=True), "loss_weights": BOTH, **SHARED}
+    whole, history = _fit(**options)
+    state = three_ranks[0]["after" if moment == "epoch" else "within"]
+    continued, rows = _fit(Tiny(seed=9), **options, start=state)
+    for row, expected in zip(rows, history, strict=True):
+        assert row == pytest.approx(expected, rel=1e-5)
+    for name, weight in whole.state_dict().items():
+        torch.testing.assert_close(continued.state_dict()[name], weight, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("moment", ["epoch", "step"])
+def test_ranks_go_on_from_the_state_of_the_first(ranks, moment):
+    for found in ranks:
+        assert found[f"{moment}_history"] == found["whole_history"]
         for name, weight in found["whole"].items():
             # batch statistics are each rank's own, the first's are kept
-            if "running" not in name or found is two_ranks[0]:
-                assert torch.equal(found["continued"][name], weight)
+            if "running" not in name or found is ranks[0]:
+                assert torch.equal(found[moment][name], weight)
 
 
-def test_two_ranks_stop_early_as_one(two_ranks):
-    model, history = _fit(epochs=12, lr=0.4, patience=2, augmentation=MILD, **VALIDATION)
+def test_ranks_stop_early_as_one(ranks):
+    model, history = _fit(epochs=12, lr=0.4, patience=2, **SHARED, **VALIDATION)
     assert len(history) < 12
-    for found in two_ranks:
+    for found in ranks:
         assert len(found["stopped_history"]) == len(history)
         for row, expected in zip(found["stopped_history"], history, strict=True):
             assert row == pytest.approx(expected, rel=1e-3)
@@ -376,27 +442,28 @@ def test_two_ranks_stop_early_as_one(two_ranks):
 
 def _one_rank(rank, world, folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    epochs.STEPS_BETWEEN_CHECKS = 1
     ranks = {"rank": rank, "world": world}
-    model, history = _fit(examples=_images(unlabelled=[0, 3]), augmentation=MILD, **ranks)
-    states = []
+    states, within = [], []
 
-    def share(result):
-        box = [result.state() if rank == 0 else None]
+    def share(kept, result):
+        box = [result.state()]
         torch.distributed.broadcast_object_list(box)
-        states.append(box[0])
+        kept.append(box[0])
 
-    options = {"augmentation": Augmentation(), **ranks}
-    whole, whole_history = _fit(Tiny(0.3, norm=True), **options, on_epoch=share)
-    continued, continued_history = _fit(Tiny(0.3, norm=True, seed=rank), **options, start=states[1])
-    found = {
-        "model": model.state_dict(),
-        "history": history,
-        "whole": whole.state_dict(),
-        "whole_history": whole_history,
-        "continued": continued.state_dict(),
-        "continued_history": continued_history,
-    }
-    stopped, stopped_history = _fit(epochs=12, lr=0.4, patience=2, augmentation=MILD, **VALIDATION, **ranks)
+    hooks = {"on_epoch": partial(share, states), "on_steps": partial(share, within)}
+    examples = _images(17, unlabelled=[0, 3], masks=True)
+    model, history = _fit(examples=examples, loss_weights=BOTH, **SHARED, **ranks, **hooks)
+    found = {"model": model.state_dict(), "history": history, "after": states[1], "within": within[2]}
+    states.clear(), within.clear()
+    options = {"augmentation": Augmentation(), "batch_size": 7, "examples": examples, **ranks}
+    whole, found["whole_history"] = _fit(Tiny(0.3, norm=True, width=64), **options, **hooks)
+    found["whole"] = whole.state_dict()
+    for name, start in {"epoch": states[1], "step": within[2]}.items():
+        assert (start["running"] is None) == (name == "epoch")
+        continued, found[f"{name}_history"] = _fit(Tiny(0.3, norm=True, seed=rank, width=64), **options, start=start)
+        found[name] = continued.state_dict()
+    stopped, stopped_history = _fit(epochs=12, lr=0.4, patience=2, **SHARED, **VALIDATION, **ranks)
     found |= {"stopped": stopped.state_dict(), "stopped_history": stopped_history}
     torch.save(found, f"{folder}/rank{rank}.pt")
     torch.distributed.destroy_process_group()

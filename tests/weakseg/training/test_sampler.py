@@ -47,26 +47,42 @@ def test_a_window_is_positive():
         epoch_order([3], seed=0, epoch=0, window=0)
 
 
-@given(st.integers(0, 60), st.integers(1, 5), st.integers(2, 6))
+@given(st.integers(0, 60), st.integers(1, 5), st.integers(2, 6), st.data())
 @settings(max_examples=200, deadline=None)
-def test_ranks_together_visit_every_image_once_in_equal_steps(images, world, local):
+def test_ranks_together_visit_every_image_once_in_equal_steps(images, world, local, data):
+    batch_size = local * world + data.draw(st.integers(0, world - 1))
     order = epoch_order([images], seed=1, epoch=0)
-    ranks = [rank_batches(order, batch_size=local * world, rank=rank, world=world) for rank in range(world)]
-    assert {len(batches) for batches in ranks} == {steps_per_epoch(images, local * world)}
+    ranks = [rank_batches(order, batch_size=batch_size, rank=rank, world=world) for rank in range(world)]
+    assert {len(batches) for batches in ranks} == {steps_per_epoch(images, batch_size)}
+    shares = [local_batch_size(batch_size, world, rank) for rank in range(world)]
+    assert sum(shares) == batch_size
+    assert max(shares) - min(shares) <= 1
     visits, padded = [], []
     for step, batches in enumerate(zip(*ranks, strict=True)):
         together = []
-        for indices, weights in batches:
-            assert indices.shape == weights.shape == (local,)
+        for (indices, weights), share in zip(batches, shares, strict=True):
+            assert indices.shape == weights.shape == (share,)
             assert set(weights.tolist()) <= {0.0, 1.0}
             together += indices[weights == 1].tolist()
             padded += [step] * int((weights == 0).sum())
         # the same images at the same step as a single rank has them
-        assert together == order[step * local * world : (step + 1) * local * world].tolist()
+        assert together == order[step * batch_size : (step + 1) * batch_size].tolist()
         visits += together
     assert sorted(visits) == list(range(images))
     assert set(padded) <= {len(ranks[0]) - 1}
-    assert len(padded) < local * world
+    assert len(padded) < batch_size
+
+
+@given(st.integers(1, 60), st.integers(8, 16), st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(1, 3))
+@settings(max_examples=200, deadline=None)
+def test_every_image_is_visited_once_however_often_the_world_changes(images, batch_size, worlds, every):
+    order, visits = epoch_order([images], seed=2, epoch=5), []
+    for step in range(steps_per_epoch(images, batch_size)):
+        world = worlds[step // every % len(worlds)]
+        for rank in range(world):
+            indices, weights = rank_batches(order, batch_size=batch_size, rank=rank, world=world)[step]
+            visits += indices[weights == 1].tolist()
+    assert sorted(visits) == list(range(images))
 
 
 def test_two_images_fill_a_batch_of_four():
@@ -83,16 +99,10 @@ def test_there_are_as_many_ranks_as_the_world_has(rank):
 
 @given(st.integers(1, 200), st.integers(1, 20))
 @settings(deadline=None)
-def test_a_batch_is_shared_equally_or_refused_with_the_nearest_that_can_be(batch_size, world):
+def test_a_batch_is_shared_or_refused_with_the_least_that_can_be(batch_size, world):
     if batch_size < 2 * world:
         with pytest.raises(ValueError, match=f"set batch_size to at least {2 * world}, or use fewer workers"):
             local_batch_size(batch_size, world)
-    elif batch_size % world:
-        with pytest.raises(ValueError, match="the nearest that can is ") as caught:
-            local_batch_size(batch_size, world)
-        named = int(str(caught.value).rsplit(" ", 1)[1])
-        distance = min(abs(other - batch_size) for other in range(2 * world, 400, world))
-        assert named % world == 0
-        assert abs(named - batch_size) == distance
     else:
-        assert local_batch_size(batch_size, world) * world == batch_size
+        assert local_batch_size(batch_size, world) == -(-batch_size // world)
+        assert local_batch_size(batch_size, world, world - 1) == batch_size // world

@@ -1,9 +1,4 @@
-"""Where pools and runs lie: a folder named by short keys, in which files appear whole or not at all.
-
-Callers speak in keys (``runs/demo/run.json``) and never in paths, so that another kind of storage can take the
-folder's place. The folder is safe against a crash at any moment: a file is written beside its name, flushed to the
-disk and renamed.
-"""
+"""Storage in a folder, safe against a crash at any moment: files are written beside their name, flushed and renamed."""
 
 import os
 import secrets
@@ -19,34 +14,12 @@ import pyarrow.parquet as pq
 from pyarrow import fs as arrow_fs
 
 from pipelines.files import TEMPORARY, Lock, beside, flush, make_folder, reason, refusing
+from pipelines.storage.tables import TableWriter, written_to
 from weakseg.errors import ResourceError
 
 
-def open_storage(root: str | os.PathLike[str]) -> "Storage":
-    """The storage under a root.
-
-    Args:
-        root: A folder, made at the first write; ``~`` is the home folder, a relative one counts from the current one.
-
-    Returns:
-        A small, picklable object.
-
-    Raises:
-        ResourceError: If the root is on S3, which this version cannot write to, or is not a folder.
-    """
-    text = os.fspath(root)
-    if "://" in text:
-        scheme = text.split("://", 1)[0]
-        what = "S3 storage is not available yet" if scheme in ("s3", "s3a") else f"{scheme}:// storage is not known"
-        raise ResourceError(f"storage.root is {text}: {what}; set storage.root to a folder")
-    path = Path(text).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise ResourceError(f"storage.root is {path}, which is not a folder; set storage.root to a folder")
-    return Storage(str(path))
-
-
 @dataclass(frozen=True)
-class Storage:
+class Folder:
     """A folder of files named by keys: posix paths relative to the root, which no key can leave.
 
     Args:
@@ -54,6 +27,11 @@ class Storage:
     """
 
     root: str
+
+    @property
+    def is_local(self) -> bool:
+        """Files have paths on this machine."""
+        return True
 
     @property
     def fs(self) -> arrow_fs.FileSystem:
@@ -75,6 +53,10 @@ class Storage:
         if key.startswith("/") or ".." in parts or "\\" in key or "\0" in key:
             raise ValueError(f"storage key {key!r} would leave the root: keys are relative, without '..'")
         return Path(self.root, *parts)
+
+    def address(self, key: str = "") -> str:
+        """Where a key lies on this machine."""
+        return str(self.local_path(key))
 
     def exists(self, key: str) -> bool:
         """Whether a file (or a folder) of this key is there, whole."""
@@ -172,6 +154,31 @@ class Storage:
                     swept += 1
         return swept
 
+    def upload_folder(self, key: str, folder: Path) -> None:
+        """Write all files of a folder below a key, each whole; what else lies there stays.
+
+        Raises:
+            ResourceError: If the storage cannot be written.
+        """
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            target = f"{key}/{file.relative_to(folder).as_posix()}"
+            with self._staged(target) as temporary, refusing(self.root, target):
+                shutil.copyfile(file, temporary)
+
+    def download_folder(self, key: str, folder: Path) -> None:
+        """Copy all files below a key into a folder, which is made.
+
+        Raises:
+            FileNotFoundError: If there are none.
+        """
+        keys = self.list(key)
+        if not keys:
+            raise FileNotFoundError(f"nothing below {self.address(key)}")
+        for found in keys:
+            target = folder / PurePosixPath(found).relative_to(key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.local_path(found), target)
+
     def read_table(self, key: str, *, columns: Sequence[str] | None = None) -> pa.Table:
         """A Parquet file as a table.
 
@@ -203,7 +210,7 @@ class Storage:
             writer.write(table, row_group_size=row_group_size)
 
     @contextmanager
-    def table_writer(self, key: str, schema: pa.Schema, **options: Any) -> Iterator["TableWriter"]:
+    def table_writer(self, key: str, schema: pa.Schema, **options: Any) -> Iterator[TableWriter]:
         """Write a Parquet file row group by row group; it appears when the block ends without an exception.
 
         Args:
@@ -214,14 +221,11 @@ class Storage:
         Raises:
             ResourceError: If the storage cannot be written.
         """
-        with self._staged(key) as temporary:
-            with refusing(self.root, key):
-                file = pq.ParquetWriter(str(temporary), schema, **{"compression": "zstd"} | options)
-            try:
-                yield TableWriter(self, key, file)
-            finally:
-                with refusing(self.root, key):
-                    file.close()
+        with (
+            self._staged(key) as temporary,
+            written_to(temporary, schema, options, lambda: refusing(self.root, key)) as writer,
+        ):
+            yield writer
 
     def lock(self, key: str, *, wait: bool = False) -> Lock:
         """Take the lock of a key: it is free again when released or when this process ends, however it ends.
@@ -281,20 +285,3 @@ class Storage:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-
-
-class TableWriter:
-    """A Parquet file in the making (see :meth:`Storage.table_writer`)."""
-
-    def __init__(self, storage: Storage, key: str, file: pq.ParquetWriter) -> None:
-        """Write to an open file that will be the storage's key."""
-        self._storage, self._key, self._file = storage, key, file
-
-    def write(self, table: pa.Table, *, row_group_size: int | None = None) -> None:
-        """Append rows as one row group, or as several of at most so many rows.
-
-        Raises:
-            ResourceError: If the storage cannot be written.
-        """
-        with refusing(self._storage.root, self._key):
-            self._file.write_table(table, row_group_size=row_group_size)

@@ -1,0 +1,322 @@
+"""The verb `sweep`: which trials are left, over the sweep's ledger, and what they add up to.
+
+Only finished trials count as done; the others go on inside their own runs. The same command after a kill, or with more
+`sweep.trials`, therefore does what is left.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines import prepare, resources, train
+from pipelines.config import Config
+from pipelines.config.space import Point, seeds, words
+from pipelines.console import Console, duration
+from pipelines.ledger import Ledger, refuse_owned
+from pipelines.pool import Pool
+from pipelines.storage import Storage, open_storage
+from pipelines.summary import percent
+from pipelines.sweep import search
+from pipelines.sweep.plan import (
+    Trial,
+    chosen_config,
+    listed_points,
+    planned,
+    pools,
+    sweep_identity,
+    trial_config,
+    trials,
+)
+from pipelines.sweep.recipe import recipe
+from pipelines.sweep.relay import Relay, relayed
+from pipelines.sweep.results import NAMES, best, columns, figures, line, rows
+from pipelines.sweep.status import finished
+from pipelines.sweep.trial import Task, run
+from pipelines.sweep.tuning import ATTEMPTS, Carry, run_trials
+from pipelines.tracking import Tracker, open_tracker
+from pipelines.versions import versions
+from weakseg.errors import DataError, ResourceError
+
+TUNE = "tune"
+"""What Ray Tune writes, below the sweep's folder: nothing that counts."""
+
+
+@dataclass
+class _Sweep:
+    """What the steps of a sweep share.
+
+    Attributes:
+        records: The outcomes of trials that have ended, by name.
+        failures: The last errors of trials that failed in this call, by name.
+    """
+
+    config: Config
+    ledger: Ledger
+    tracker: Tracker
+    run_id: str
+    console: Console
+    at_once: int
+    carry: Carry
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) -> dict[str, Any]:
+    """Run all trials that are left, compare them, and write the best as a recipe.
+
+    Args:
+        config: The configuration with its section `sweep`, checked for this verb.
+        console: Where progress and the table go.
+        source: The `--config` it was read from, for the recipe.
+        carry: What a trial does; tests put something cheap here.
+
+    Returns:
+        run, trials (planned, finished, stopped, failed, and done before), table, best (point, score, run, recipe),
+        figures (their addresses).
+
+    Raises:
+        WeaksegError: What the user must put right.
+        RuntimeError: No trial could be finished.
+    """
+    assert config.sweep is not None
+    storage = open_storage(config.storage.root)
+    refuse_owned(storage, config.run)
+    points = listed_points(config)
+    examples = _examples(config, points)
+    resources.connect(config, verbose=console.verbose)
+    resources.check(config, storage)
+    at_once = concurrent(config)
+    pool = _prepared(examples, storage, console)
+    settings = sweep_identity(config, pool.digest)
+    with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
+        tracker = open_tracker(config, storage)
+        run_id = tracker.run(
+            ledger.id,
+            name=ledger.run,
+            tags={"pool_digest": pool.digest, "config_digest": ledger.config_digest, "weakseg.sweep": ledger.run},
+            params=config.model_dump(mode="json"),
+        )
+        state = _Sweep(config, ledger, tracker, run_id, console, at_once, carry)
+        try:
+            result = _carry_out(state, points, source)
+        except BaseException as error:
+            tracker.finish(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+        tracker.finish(run_id, "FINISHED")
+        return result
+
+
+def trial_finished(count: int) -> None:
+    """Called after every trial's record is written; tests replace it to stop a driver exactly there."""
+
+
+def concurrent(config: Config) -> int:
+    """How many trials run side by side: what the connected cluster can hold, or fewer as configured.
+
+    Raises:
+        ResourceError: More are asked for than fit.
+    """
+    assert config.sweep is not None
+    room, wanted = resources.runs_at_once(config), config.sweep.max_concurrent
+    if wanted is not None and wanted > room:
+        raise ResourceError(
+            f"sweep.max_concurrent: {wanted} trials do not fit at once: the cluster has room for {room}; "
+            "lower it, or set it to null"
+        )
+    return max(1, wanted or room)
+
+
+def _examples(config: Config, points: Sequence[Point] | None) -> list[Config]:
+    """Each point's configuration, checked before anything starts; of Optuna, whose points are not known, the base."""
+    if points is None:
+        return [config]
+    first = seeds(config)[0]
+    return [chosen_config(config, trial) for trial in trials(config, points) if trial.seed == first]
+
+
+def _prepared(examples: Sequence[Config], storage: Storage, console: Console) -> Pool:
+    """The pool that all trials share, with every table that one of them needs."""
+    made = [prepare.run(example, storage, console=console) for example in pools(examples)]
+    if not made[0].masks.get("val"):
+        raise DataError(
+            "sweep: trials are compared on validation masks, and the data has none; give it some (see data.splits)"
+        )
+    pool = Pool(storage, made[0].digest)
+    checked = set()
+    for example in examples:
+        key = json.dumps([example.model.model_dump(), example.loss.class_weights, example.training.batch_size])
+        if key not in checked:
+            train.check(example, len(pool.classes))
+            checked.add(key)
+    return pool
+
+
+def _carry_out(state: _Sweep, points: Sequence[Point] | None, source: str) -> dict[str, Any]:
+    config, ledger = state.config, state.ledger
+    before = finished(ledger)
+    state.records = {name: ledger.read_json(f"trials/{name}.json") for name in before}
+    count = planned(config) if points is None else len(trials(config, points))
+    if before:
+        state.console.line(f"{len(before)} of {count} trials were done before")
+    state.console.line(f"{count} trials, {state.at_once} at a time")
+    done: list[Trial] = []
+    with relayed(state.tracker) as relay:
+        for batch in _batches(state, points):
+            found = [trial for trial in trials(config, batch) if trial not in done]
+            _run(state, relay, found, count)
+            done += found
+    return _finish(state, done, before, source)
+
+
+def _batches(state: _Sweep, points: Sequence[Point] | None) -> Iterator[list[Point]]:
+    """All points at once where they are known; else as Optuna asks for them."""
+    if points is not None:
+        return iter([list(points)])
+    size = max(1, -(-state.at_once // len(seeds(state.config))))
+    return search.batches(state.config, state.ledger, size=size, score=_score_of(state))
+
+
+def _score_of(state: _Sweep) -> Callable[[Point], float | None]:
+    """What Optuna is told of a point: the mean over its seeds."""
+
+    def score(point: Point) -> float | None:
+        (row,) = rows(trials(state.config, [point]), state.records)
+        stopped = [
+            state.records[trial.name]["score"]
+            for trial in trials(state.config, [point])
+            if state.records.get(trial.name, {}).get("stopped")
+        ]
+        known = [value for value in stopped if value is not None]
+        return row["score"] if row["score"] is not None else sum(known) / len(known) if known else None
+
+    return score
+
+
+def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> None:
+    """Run those trials that have no record."""
+    config, ledger, console = state.config, state.ledger, state.console
+    assert config.sweep is not None
+    left = {trial.name: trial for trial in found if trial.name not in state.records}
+    tasks = {
+        name: Task(
+            trial_config(config, trial, ledger.storage),
+            config.sweep.verb,
+            config.sweep.metric,
+            relay.mailbox,
+            state.run_id,
+            console.verbose,
+        )
+        for name, trial in left.items()
+    }
+
+    def told(name: str, what: str) -> None:
+        trial = left[name]
+        number = len(state.records) + len(state.failures)
+        console.line(f"trial {number} of {count}: {words(trial.point)}, seed {trial.seed}: {what}")
+
+    def on_finished(name: str, outcome: dict[str, Any]) -> None:
+        trial = left[name]
+        if outcome.get("stopped"):
+            close(state.tracker, relay.opened.get(name), "KILLED")
+        record = {
+            "trial": name,
+            "point": trial.point,
+            "seed": trial.seed,
+            "mlflow": relay.opened.get(name),
+            **outcome,
+        }
+        ledger.write_json(f"trials/{name}.json", record)
+        state.records[name] = record
+        scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
+        told(name, f"{scored}, stopped" if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
+        trial_finished(len(state.records))
+
+    def on_failed(name: str, error: str) -> None:
+        close(state.tracker, relay.opened.get(name), "FAILED")
+        ledger.write_bytes(f"failures/{name}.txt", error.encode())
+        state.failures[name] = error.splitlines()[-1]
+        told(name, f"failed {ATTEMPTS} times, at last with {state.failures[name]}")
+
+    run_trials(
+        tasks,
+        at_once=state.at_once,
+        asha=config.sweep.asha,
+        storage=ledger.storage,
+        key=ledger.key(TUNE),
+        finished=on_finished,
+        failed=on_failed,
+        verbose=console.verbose,
+        carry=state.carry,
+    )
+
+
+def close(tracker: Tracker, run_id: str | None, status: str) -> None:
+    """End the MLflow runs of a trial that could not do so itself: its own and those of its rounds."""
+    if run_id is None:
+        return
+    children = tracker.client.search_runs(
+        [tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
+    )
+    for ended in (*(child.info.run_id for child in children), run_id):
+        tracker.finish(ended, status)
+
+
+def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source: str) -> dict[str, Any]:
+    """The table, the pictures and the recipe, in the ledger and in MLflow."""
+    config, ledger, console = state.config, state.ledger, state.console
+    assert config.sweep is not None
+    table = rows(done, state.records)
+    top = best(table)
+    if top is None:
+        last = next(reversed(state.failures.values()), "none was run to its end")
+        raise RuntimeError(f"sweep {ledger.run}: no trial could be finished; the last one: {last}")
+    chosen = next(trial for trial in done if trial.point == top["point"] and not _unfinished(state, trial))
+    head = (
+        f"The best of sweep {ledger.run}: {NAMES[config.sweep.metric]} {percent(top['score'])} on validation with "
+        f"{words(top['point'])}.\n"
+        f"weakseg {config.sweep.verb} --config {ledger.path('best.yaml')}\n"
+        "finds its training done and tests, registers and reports it; with --set run=NAME it is trained anew."
+    )
+    files = {
+        "best.yaml": recipe(chosen_config(config, chosen), source=source, head=head).encode(),
+        "results.json": json.dumps(table, indent=1).encode(),
+        **figures(config, table),
+    }
+    for name, data in files.items():
+        ledger.write_bytes(name, data)
+        state.tracker.log_bytes(state.run_id, name, data)
+    state.tracker.log_metrics(state.run_id, {f"best_{config.sweep.metric}": top["score"]}, step=len(done))
+    console.table(f"{ledger.run}: {len(done)} trials", columns(config), [line(row, chosen=row is top) for row in table])
+    for name, error in state.failures.items():
+        console.line(f"failed: {name}: {error} (the same command tries again; all of it in {ledger.path('failures')})")
+    addresses = {name: ledger.path(name) for name in files if name.endswith(".png")}
+    for address in addresses.values():
+        console.line(f"figure: {address}")
+    console.line(f"best recipe: {ledger.path('best.yaml')}")
+    names = {trial.name for trial in done}
+    records = [record for name, record in state.records.items() if name in names]
+    stopped = sum(bool(record.get("stopped")) for record in records)
+    return {
+        "run": ledger.run,
+        "trials": {
+            "planned": len(done),
+            "finished": len(records) - stopped,
+            "stopped": stopped,
+            "failed": len(state.failures),
+            "before": len(names & set(before)),
+        },
+        "table": table,
+        "best": {
+            "point": top["point"],
+            "score": top["score"],
+            "run": chosen.name,
+            "recipe": ledger.path("best.yaml"),
+        },
+        "figures": addresses,
+    }
+
+
+def _unfinished(state: _Sweep, trial: Trial) -> bool:
+    record = state.records.get(trial.name)
+    return record is None or bool(record.get("stopped"))

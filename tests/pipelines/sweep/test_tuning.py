@@ -1,0 +1,56 @@
+"""Trials on the session's Ray; what a trial does is cheap here."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.config.sweep import Asha
+from pipelines.storage import open_storage
+from pipelines.sweep import tuning
+from weakseg.errors import WeaksegError
+
+pytestmark = pytest.mark.ray
+
+
+def ran(folder: Path, tasks, carry, **options):
+    """What the driver is told of trials: outcomes and last errors by name."""
+    outcomes, errors = {}, {}
+    options = {"at_once": 2, "asha": None, **options}
+    tuning.run_trials(
+        tasks, storage=open_storage(folder), key="runs/s/tune", finished=outcomes.__setitem__,
+        failed=errors.__setitem__, carry=carry, **options,
+    )  # fmt: skip
+    assert not list(folder.glob("runs/s/tune"))
+    return outcomes, errors
+
+
+def test_those_behind_are_stopped(ray_session: str, tmp_path: Path):
+    def carry(score, report):
+        for _ in range(4):
+            report({"score": score})
+        return {"score": score}
+
+    tasks = {f"t{k}": 10.0 - k for k in range(3)}
+    outcomes, errors = ran(tmp_path, tasks, carry, at_once=1, asha=Asha(grace=1, reduction=2))
+    assert outcomes == {
+        "t0": {"score": 10.0},
+        "t1": {"score": 9.0, "stopped": True},
+        "t2": {"score": 8.0, "stopped": True},
+    }
+    assert not errors
+
+
+def test_the_users_fault_ends_all_with_its_line(ray_session: str, tmp_path: Path):
+    def carry(task, report):
+        from weakseg.errors import DataError
+
+        raise DataError("mask missing\nanother")
+
+    with pytest.raises(WeaksegError) as caught:
+        ran(tmp_path, {"a": None, "b": None}, carry, at_once=1)
+    assert str(caught.value) == "trial a: mask missing\ntrial a: another"
+
+
+def test_nothing_to_do_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tuning.tune, "Tuner", None)
+    assert ran(tmp_path, {}, None) == ({}, {})
