@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from annotation_site import Served, Site
+from annotation_site import Site
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -37,22 +37,30 @@ class Visit:
 
     Args:
         page: The tab.
-        served: The server.
-        site: What it serves.
+        url: Where the server is.
+        links: Each annotator's link.
+        site: What it serves, where that is a test's own.
     """
 
-    def __init__(self, page: Page, served: Served, site: Site) -> None:
-        self.page, self.served, self.site = page, served, site
+    def __init__(self, page: Page, *, url: str, links: dict[str, str], site: Site | None = None) -> None:
+        self.page, self.url, self.links = page, url, links
+        self._site = site
         self.complaints: list[str] = []
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(f"{error}"))
 
+    @property
+    def site(self) -> Site:
+        """What is served."""
+        assert self._site is not None
+        return self._site
+
     def enter(self, annotator: str = "anna", path: str = "/") -> None:
         """Open the annotator's link, then a page; ends when its first question is shown."""
-        self.page.goto(self.served.links[annotator])
-        self.page.wait_for_url(f"{self.served.url}/")
+        self.page.goto(self.links[annotator])
+        self.page.wait_for_url(f"{self.url}/")
         if path != "/":
-            self.page.goto(self.served.url + path)
+            self.page.goto(self.url + path)
         self.shown()
 
     def shown(self) -> str:

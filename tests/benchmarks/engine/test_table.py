@@ -37,6 +37,19 @@ RESULTS = {
         "sizes": [128, 1280],
         **{stage: {"peak_mib": {"128": 1000.0, "1280": 1050.0}, "ratio": 1.05} for stage in ("prepare", "score")},
     },
+    "annotation": {
+        "aim": 50.0,
+        "press": {"p50": 17.2, "p95": 31.4},
+        "people": {
+            "people": 4,
+            "seconds": 60,
+            "answers": 2400,
+            "errors": 0,
+            "lost": 0,
+            "reply": {"p50": 4.0, "p95": 9.0},
+            "memory_mib": [210.0, 211.0],
+        },
+    },
     "round": {
         "wall": 40.0,
         "rest": 25.0,
@@ -63,6 +76,8 @@ def test_every_benchmark_has_its_rows():
         "1.05 of PSS",
         "25.0 s of 40.0 s",
         "20.0 s of 32.0 s",
+        "p50 17, p95 31 ms",
+        "0 errors, 0 lost",
     ):
         assert words in text
     assert max(map(len, text.splitlines())) <= 120

@@ -39,10 +39,10 @@ def visit(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
                 site = annotation_site.site(tmp_path, **options)
                 served = stack.enter_context(annotation_site.serve(site))
             else:
-                site, served = beside.site, beside.served
+                site, served = beside.site, beside
             opened = browser.new_context(**{"viewport": {"width": 1280, "height": 760}, **(context or {})})
             stack.callback(opened.close)
-            visits.append(Visit(opened.new_page(), served, site))
+            visits.append(Visit(opened.new_page(), url=served.url, links=served.links, site=site))
             return visits[-1]
 
         yield start

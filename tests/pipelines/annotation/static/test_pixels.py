@@ -154,7 +154,7 @@ def test_another_tab_of_the_same_person_is_no_trouble(visit):
     tab = visit(images=1, pixels=2)
     tab.enter()
     other = tab.page.context.new_page()
-    other.goto(tab.served.url)
+    other.goto(tab.url)
     expect(other.locator("html")).to_have_attribute("data-query", tab.shown())
     tab.press("1")
     tab.saved()
@@ -221,10 +221,10 @@ def test_it_fits_320_pixels_and_can_be_used_without_seeing_it(visit, scheme):
 
 def test_without_a_link_nothing_is_shown(visit):
     tab = visit(images=1)
-    tab.page.goto(tab.served.url)
+    tab.page.goto(tab.url)
     expect(tab.page.locator("main")).to_contain_text("Open the link")
-    tab.page.goto(tab.served.url + "/enter#wrong")
+    tab.page.goto(tab.url + "/enter#wrong")
     expect(tab.page.locator("#entering")).to_contain_text("not valid")
-    assert tab.page.url == tab.served.url + "/enter"
+    assert tab.page.url == tab.url + "/enter"
     assert all("401" in line for line in tab.complaints)
     tab.complaints.clear()
