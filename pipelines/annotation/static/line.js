@@ -208,7 +208,12 @@ export class Line {
   async #past() {
     try {
       const { history } = await get(`/api/history?kind=${this.kind}&limit=${HISTORY}`);
-      for (const entry of history) this.#items(entry.image, entry.round);
+      for (const entry of history) {
+        this.#items(entry.image, entry.round);
+        // Withdrawn answers are left out of the history: one without content says that the person cannot tell.
+        const item = this.known.get(entry.query);
+        if (this.kind !== "pixel" && !this.frame.outbox.pending(entry.query)) item.content ??= { void: true };
+      }
       this.history = history.map((entry) => entry.query).reverse();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -52,9 +52,13 @@ def test_answers_same_as_last_void_and_going_back(visit):
     second = tab.press("Enter")
     third = tab.press("Space")
     expect(tab.page.locator("#rest-title")).to_be_visible()
+    tab.saved()
+    tab.page.reload()
+    expect(tab.page.locator("#rest-title")).to_be_visible()
     # Back to the third, then to the second, which is changed.
     tab.page.keyboard.press("Backspace")
     assert tab.shown() == third
+    expect(tab.page.locator("#void")).to_have_attribute("aria-pressed", "true")
     tab.press("Backspace")
     assert tab.shown() == second
     assert values(tab) == [95, 5, 0]
