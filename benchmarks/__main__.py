@@ -31,7 +31,7 @@ def engine(
     ] = None,
     save: Annotated[bool, typer.Option(help="Keep the figures in benchmarks/results/engine.json.")] = True,
 ) -> None:
-    """Measure the engine: prepare, train, score, predict, losses, memory, plan, round, sweep, or all."""
+    """Measure the engine: prepare, train, score, predict, losses, memory, plan, round, sweep, annotation, or all."""
     from benchmarks.engine import table
 
     unknown = set(names) - {*table.BENCHMARKS, "all"}

@@ -162,8 +162,8 @@ class BucketFiles:
                 self._held.listings[top] = write_listing(target, self._objects(top))
             except ValueError as error:
                 raise ResourceError(
-                    f"{self.setting} {self.root}: the bucket does not list its objects in order ({error}), as buckets of "
-                    "one zone do not; copy the data set into a general purpose bucket"
+                    f"{self.setting} {self.root}: the bucket does not list its objects in order ({error}), as buckets "
+                    "of one zone do not; copy the data set into a general purpose bucket"
                 ) from error
         return self._held.listings[top], name
 

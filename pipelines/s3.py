@@ -158,8 +158,9 @@ def filesystem() -> arrow_fs.S3FileSystem:
         connect_timeout=CONNECT_SECONDS,
         request_timeout=READ_SECONDS,
         retry_strategy=arrow_fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-        # A small file is then one put, which may be repeated. The end of an upload in parts may not: if the reply to it is
-        # lost, the second try finds no upload, and Ray's own small files (Train's list of checkpoints) would fail a run.
+        # A small file is then one put, which may be repeated. The end of an upload in parts may not: if the reply to it
+        # is lost, the second try finds no upload, and Ray's own small files (Train's list of checkpoints) would fail a
+        # run.
         allow_delayed_open=True,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engine import losses, memory, plan, predict, prepare, round, score, sweep, train
+from benchmarks.engine import annotation, losses, memory, plan, predict, prepare, round, score, sweep, train
 from benchmarks.machine import commit, machine, now, versions
 
 RESULTS = Path(__file__).parents[1] / "results" / "engine.json"
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "plan": plan.run,
     "round": round.run,
     "sweep": sweep.run,
+    "annotation": annotation.run,
 }
 
 
@@ -161,6 +162,27 @@ def _sweep(found: Mapping[str, Any]) -> list[Row]:
     return [("sweep", "the same runs alone", "", _interval(found["cpu"]), _interval(found["wall"]), apart)]
 
 
+def _annotation(found: Mapping[str, Any]) -> list[Row]:
+    press, people = found["press"], found["people"]
+    first, last = people["memory_mib"]
+    crowd = f"{people['people']} people, {people['answers'] / people['seconds']:.0f} answers/s"
+    return [
+        ("annotation, key", "next point on the screen", f"<= {found['aim']:.0f} ms", _milliseconds(press), "", ""),
+        (
+            "annotation, people",
+            crowd,
+            "no loss",
+            f"{people['errors']} errors, {people['lost']} lost",
+            "",
+            f"reply {_milliseconds(people['reply'])}; server {first:.0f} to {last:.0f} MiB",
+        ),
+    ]
+
+
+def _milliseconds(found: Mapping[str, float]) -> str:
+    return f"p50 {found['p50']:.0f}, p95 {found['p95']:.0f} ms"
+
+
 def _seconds(rest: float, wall: float) -> str:
     return f"{rest:.1f} s of {wall:.1f} s"
 
@@ -184,4 +206,5 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], list[Row]]] = {
     "plan": _plan,
     "round": _round,
     "sweep": _sweep,
+    "annotation": _annotation,
 }

@@ -167,7 +167,7 @@ export class Line {
     const open = new Set(this.items.filter((item) => !item.content).map((item) => item.image));
     let work;
     try {
-      work = await get(`/api/work?kind=${this.kind}&images=${Math.min(8, open.size + FURTHER + this.frame.outbox.waiting)}`);
+      work = await get(`/api/work?kind=${this.kind}&images=${Math.min(8, Math.max(1, open.size) + FURTHER + this.frame.outbox.waiting)}`);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.frame.fault(error);
@@ -208,7 +208,12 @@ export class Line {
   async #past() {
     try {
       const { history } = await get(`/api/history?kind=${this.kind}&limit=${HISTORY}`);
-      for (const entry of history) this.#items(entry.image, entry.round);
+      for (const entry of history) {
+        this.#items(entry.image, entry.round);
+        // Withdrawn answers are left out of the history: one without content says that the person cannot tell.
+        const item = this.known.get(entry.query);
+        if (this.kind !== "pixel" && !this.frame.outbox.pending(entry.query)) item.content ??= { void: true };
+      }
       this.history = history.map((entry) => entry.query).reverse();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -48,6 +48,19 @@ RESULTS = {
         "alone",
         overhead={"wall": {"per_unit": 6.54, "per_run": 9.0}, "cpu": {"per_unit": 8.0, "per_run": 1.0}},
     ),
+    "annotation": {
+        "aim": 50.0,
+        "press": {"p50": 17.2, "p95": 31.4},
+        "people": {
+            "people": 4,
+            "seconds": 60,
+            "answers": 2400,
+            "errors": 0,
+            "lost": 0,
+            "reply": {"p50": 4.0, "p95": 9.0},
+            "memory_mib": [210.0, 211.0],
+        },
+    },
     "round": {
         "wall": 40.0,
         "rest": 25.0,
@@ -77,6 +90,8 @@ def test_every_benchmark_has_its_rows():
         "44 s, 123 MiB",
         "20.0 s of 32.0 s",
         "+6.5 s",
+        "p50 17, p95 31 ms",
+        "0 errors, 0 lost",
     ):
         assert words in text
     assert max(map(len, text.splitlines())) <= 120

@@ -1,0 +1,125 @@
+"""The page of areas: polygons drawn, moved, taken back."""
+
+import json
+
+import pytest
+from browser import axe_script, violations
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+KINDS = ("pixel", "coarse")
+
+
+def place(tab, x, y):
+    """Screen coordinates of image coordinates (the test images are 64 x 48, shown whole in the middle)."""
+    box = tab.page.locator("#drawing").bounding_box()
+    scale = min((box["width"] - 12) / 64, (box["height"] - 12) / 48)
+    left, top = box["x"] + (box["width"] - 64 * scale) / 2, box["y"] + (box["height"] - 48 * scale) / 2
+    return left + x * scale, top + y * scale
+
+
+def click(tab, *points):
+    for x, y in points:
+        tab.page.mouse.click(*place(tab, x, y))
+
+
+def drag(tab, *points):
+    tab.page.mouse.move(*place(tab, *points[0]))
+    tab.page.mouse.down()
+    for point in points[1:]:
+        tab.page.mouse.move(*place(tab, *point), steps=4)
+    tab.page.mouse.up()
+
+
+def areas(tab):
+    """What was saved last."""
+    rows = tab.site.desk().answers.since()
+    return [(row["class_id"], row["points"]) for row in json.loads(rows[-1].value)]
+
+
+def near(points, expected):
+    return len(points) == len(expected) and all(
+        abs(a - b) <= 0.5
+        for point, other in zip(points, expected, strict=True)
+        for a, b in zip(point, other, strict=True)
+    )
+
+
+def test_polygons_are_drawn_moved_undone_and_saved(visit):
+    tab = visit(images=2, kinds=KINDS)
+    tab.enter(path="/coarse")
+    listed = tab.page.locator("#areas li")
+    tab.page.keyboard.press("2")
+    click(tab, (10, 10), (30, 10), (30, 30), (10, 30), (10, 10))  # the first corner again closes it
+    expect(listed).to_have_text(["water, 4 cornersRemove"])
+    drag(tab, (30, 30), (40, 40))
+    tab.page.keyboard.press("3")
+    click(tab, (50, 5), (60, 5), (60, 20))
+    tab.page.keyboard.press("Enter")
+    expect(listed).to_have_count(2)
+    for count in (1, 1, 1, 1, 1, 0, 0):  # close, three corners, the move, close, a corner: each its own step
+        tab.page.keyboard.press("Backspace")
+        expect(listed).to_have_count(count)
+    for _ in range(7):
+        tab.page.keyboard.press("Control+Shift+Z")
+    expect(listed).to_have_count(2)
+    click(tab, (5, 45))
+    tab.page.keyboard.press("Escape")
+    tab.press("Control+Enter")
+    tab.saved()
+    (first, corners), (second, others) = areas(tab)
+    assert (first, second) == (1, 2)
+    assert near(corners, [(10, 10), (30, 10), (40, 40), (10, 30)])
+    assert near(others, [(50, 5), (60, 5), (60, 20)])
+
+
+def test_a_line_drawn_in_one_go_becomes_an_area_within_the_image(visit):
+    tab = visit(images=1, kinds=KINDS)
+    tab.enter(path="/coarse")
+    drag(tab, (20, 20), (70, 20), (70, 40), (20, 40), (20, 21))
+    expect(tab.page.locator("#areas li")).to_have_count(1)
+    tab.page.keyboard.press("Control+Enter")
+    tab.saved()
+    ((class_id, corners),) = areas(tab)
+    assert class_id == 0
+    assert 4 <= len(corners) <= 8
+    assert max(x for x, _ in corners) == 64
+
+
+def test_areas_by_keys_alone_nothing_to_mark_and_going_back(visit):
+    tab = visit(images=3, kinds=KINDS)
+    tab.enter(path="/coarse")
+    tab.page.keyboard.press("3")
+    for moves in (["ArrowLeft"] * 3, ["ArrowRight"] * 6, ["ArrowUp"] * 5):
+        for move in moves:
+            tab.page.keyboard.press(move)
+        tab.page.keyboard.press("Enter")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#areas li")).to_have_text(["house, 3 cornersRemove"])
+    first = tab.press("Control+Enter")
+    tab.press("Control+Enter")  # nothing to mark
+    tab.press("Backspace")
+    tab.press("Backspace")
+    assert tab.shown() == first
+    expect(tab.page.locator("#areas li")).to_have_text(["house, 3 cornersRemove"])
+    tab.page.get_by_role("button", name="Remove area 1, house").click()
+    tab.press("Control+Enter")
+    tab.press("Space")
+    tab.saved()
+    rows = tab.site.desk().answers.since()
+    assert [len(json.loads(row.value)) if row.value else row.class_id for row in rows] == [1, 0, 0, 255]
+    assert rows[2].supersedes == rows[0].answer_id
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_320_pixels_and_can_be_used_without_seeing_it(visit, scheme):
+    tab = visit(images=1, kinds=KINDS, context={"viewport": {"width": 320, "height": 568}, "color_scheme": scheme})
+    tab.enter(path="/coarse")
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 320
+    tab.page.keyboard.press("2")
+    expect(tab.page.locator("#said")).to_have_text("Drawing water.")
+    click(tab, (10, 10), (30, 10), (30, 30))
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#areas li")).to_have_count(1)
+    assert violations(tab.page, axe_script()) == []

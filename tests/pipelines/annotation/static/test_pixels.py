@@ -1,0 +1,230 @@
+"""The page of points, used as people do."""
+
+import re
+
+import pytest
+from browser import axe_script, violations
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_round_by_keys_with_changes_of_mind_and_a_reload(visit):
+    tab = visit(images=3, pixels=3)
+    tab.enter()
+    given = {}
+    for key in ("1", "2", "3", "1"):
+        given[tab.press(key)] = int(key) - 1
+    # Back over two answers, the first of them in an earlier image, and other answers to both.
+    undone = [tab.press("Backspace") and tab.shown() for _ in range(2)]
+    assert undone == list(given)[:1:-1]
+    for key in ("2", "3"):
+        given[tab.press(key)] = int(key) - 1
+    tab.saved()
+    tab.page.reload()
+    assert tab.shown() not in given
+    # Undone after the reload as well.
+    tab.press("Backspace")
+    assert tab.shown() == undone[0]
+    given[tab.press("1")] = 0
+    for key in ("1", "2", "Space", "3"):
+        given[tab.press(key)] = {"1": 0, "2": 1, "3": 2, "Space": 255}[key]
+    while len(given) < 9:
+        given[tab.press("2")] = 1
+    expect(tab.page.locator("#rest-title")).to_be_visible()
+    expect(tab.page.locator("#count")).to_have_text("9 of 9")
+    tab.saved()
+    labels = tab.site.close(0)
+    found = {(row["image_id"], row["y"], row["x"]): row["class_id"] for row in labels.to_pylist()}
+    assert found == {tab.where(query): class_id for query, class_id in given.items()}
+    assert labels.num_rows == 9
+    expect(tab.page.locator("#rest-title")).to_have_text("This round is answered")
+
+
+def test_the_next_round_appears_by_itself(visit):
+    tab = visit(images=2, pixels=1)
+    tab.enter()
+    tab.press("1")
+    tab.press("1")
+    tab.saved()
+    tab.site.close(0)
+    tab.site.ask(1, pixels=1)
+    tab.press("2")
+    expect(tab.page.locator("#round")).to_have_text("round 2 of 3")
+    tab.saved()
+    assert [row.round for row in tab.site.desk().answers.since()] == [0, 0, 1]
+
+
+def test_arrows_zoom_and_help_answer_nothing(visit):
+    tab = visit(images=1, pixels=3)
+    tab.enter()
+    first = tab.press("ArrowRight")
+    tab.press("ArrowLeft")
+    assert tab.shown() == first
+    canvas = tab.page.locator("#stage canvas")
+    whole = canvas.screenshot()
+    tab.page.keyboard.press("+")
+    tab.page.keyboard.press("+")
+    assert canvas.screenshot() != whole
+    tab.page.keyboard.press("-")
+    tab.page.keyboard.press("-")
+    assert canvas.screenshot() == whole
+    tab.page.keyboard.press("?")
+    expect(tab.page.locator("#help")).to_be_visible()
+    tab.page.keyboard.press("1")
+    tab.page.keyboard.press("Escape")
+    expect(tab.page.locator("#help")).not_to_be_visible()
+    assert tab.shown() == first
+    assert tab.site.desk().answers.since() == []
+
+
+def test_a_click_answers_and_keys_go_on_after_it(visit):
+    tab = visit(images=1, pixels=3)
+    tab.enter()
+    first = tab.shown()
+    tab.page.get_by_role("button", name="water").click()
+    expect(tab.page.locator("html")).not_to_have_attribute("data-query", first)
+    second = tab.press("Space")  # void: the button that was clicked is not pressed again
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [1, 255]
+    # A dot is a way back to its answer.
+    tab.page.keyboard.press("ArrowLeft")
+    expect(tab.page.locator("html")).to_have_attribute("data-query", second)
+    expect(tab.page.get_by_role("button", name="cannot tell")).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_next_two_images_are_loaded_before_they_are_asked(visit):
+    tab = visit(images=5, pixels=1)
+    loaded = []
+    tab.page.on("requestfinished", lambda request: "/api/images/" in request.url and loaded.append(request.url))
+    tab.enter()
+    tab.page.wait_for_load_state("networkidle")
+    assert len(loaded) == 3
+    tab.press("1")
+    tab.page.wait_for_load_state("networkidle")
+    assert len(loaded) == len(set(loaded)) == 4
+
+
+def test_answers_that_cannot_be_sent_are_kept_shown_and_sent_in_order(visit):
+    tab = visit(images=3, pixels=2)
+    tab.enter()
+    tab.page.route("**/api/answers", lambda route: route.abort())
+    given = [tab.press(key) for key in ("1", "2", "3")]
+    expect(tab.page.locator("#saved-text")).to_have_text("3 answers not sent yet, trying again")
+    tab.page.keyboard.press("Backspace")
+    given.append(tab.press("1"))
+    assert given[3] == given[2]
+    assert tab.site.desk().answers.since() == []
+    tab.page.reload()  # they outlive the page
+    expect(tab.page.locator("#saved-text")).to_have_text("5 answers not sent yet, trying again")
+    tab.page.unroute("**/api/answers")
+    tab.page.get_by_role("button", name="Send now").click()
+    tab.saved()
+    rows = tab.site.desk().answers.since()
+    assert [row.class_id for row in rows] == [0, 1, 2, None, 0]
+    assert [(row.image_id, row.y, row.x) for row in rows] == [
+        tab.where(query) for query in [*given[:3], given[2], given[2]]
+    ]
+    assert tab.shown() not in given
+    assert tab.complaints
+    assert all("ERR_FAILED" in line for line in tab.complaints)
+    tab.complaints.clear()
+
+
+def test_a_reply_that_was_lost_doubles_nothing(visit):
+    tab = visit(images=2, pixels=2)
+    tab.enter()
+    lost = []
+
+    def lose(route):
+        route.fetch()
+        lost.append(1)
+        route.abort()
+
+    tab.page.route("**/api/answers", lose, times=1)
+    tab.press("1")
+    tab.press("2")
+    tab.saved()
+    assert lost
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1]
+    tab.complaints.clear()
+
+
+def test_another_tab_of_the_same_person_is_no_trouble(visit):
+    tab = visit(images=1, pixels=2)
+    tab.enter()
+    other = tab.page.context.new_page()
+    other.goto(tab.url)
+    expect(other.locator("html")).to_have_attribute("data-query", tab.shown())
+    tab.press("1")
+    tab.saved()
+    other.keyboard.press("2")
+    expect(other.locator("#saved")).to_have_attribute("data-state", "saved")
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1]
+    assert [line for line in tab.complaints if "409" not in line] == []
+
+
+def test_what_the_server_refuses_is_said(visit):
+    tab = visit(images=2, pixels=1)
+    tab.enter()
+    body = '{"error": {"code": "lease_lost", "message": "Somebody else has this image now.", "index": 0}}'
+    tab.page.route("**/api/answers", lambda route: route.fulfill(status=409, body=body), times=1)
+    tab.press("1")
+    expect(tab.page.locator("#notes")).to_contain_text("Somebody else has this image now.")
+    tab.press("2")
+    tab.saved()
+    assert len(tab.site.desk().answers.since()) == 1
+    tab.complaints.clear()
+
+
+def test_names_are_text_and_never_markup(visit):
+    evil = "<img src=x onerror=document.title='owned'>"
+    tab = visit(images=1, pixels=2, classes=("meadow", evil))
+    tab.enter()
+    expect(tab.page.locator("#classes .name").nth(1)).to_have_text(evil)
+    tab.press("2")
+    expect(tab.page.locator("#last")).to_have_text(evil)
+    expect(tab.page.locator("#said")).to_contain_text(evil)
+    assert tab.page.locator("img").count() == 0
+    assert tab.page.title() == "Points - weakseg"
+
+
+def test_a_region_is_outlined(visit):
+    tab = visit(images=1, pixels=2, kind="region")
+    with tab.page.expect_response(re.compile("/api/regions/")):
+        tab.enter()
+    tab.press("3")
+    tab.saved()
+    assert [row.kind for row in tab.site.desk().answers.since()] == ["region"]
+
+
+def test_more_classes_than_keys_still_need_no_mouse(visit):
+    tab = visit(images=1, pixels=2, classes=[f"class {number}" for number in range(38)])
+    tab.enter()
+    expect(tab.page.locator("#classes .class").nth(37).locator("kbd")).to_have_text("Shift B")
+    tab.press("Shift+B")
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [37]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_320_pixels_and_can_be_used_without_seeing_it(visit, scheme):
+    tab = visit(context={"viewport": {"width": 320, "height": 568}, "color_scheme": scheme})
+    tab.enter()
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 320
+    for button in tab.page.locator("#classes button").all():
+        expect(button).to_be_in_viewport(ratio=1)
+    tab.press("2")
+    expect(tab.page.locator("#said")).to_have_text(re.compile("^water. Point 2 of 3 in this image.$"))
+    assert violations(tab.page, axe_script()) == []
+
+
+def test_without_a_link_nothing_is_shown(visit):
+    tab = visit(images=1)
+    tab.page.goto(tab.url)
+    expect(tab.page.locator("main")).to_contain_text("Open the link")
+    tab.page.goto(tab.url + "/enter#wrong")
+    expect(tab.page.locator("#entering")).to_contain_text("not valid")
+    assert tab.page.url == tab.url + "/enter"
+    assert all("401" in line for line in tab.complaints)
+    tab.complaints.clear()
