@@ -188,9 +188,12 @@ class _Taken:
             return
         view = self._cut[found[0]]
         height, width = shape.size or view.original
-        rings = [tuple((x * view.size[1] / width, y * view.size[0] / height) for x, y in ring) for ring in shape.rings]
-        if rings:
-            self._areas[found[0]].append(Polygon(label, rings[0], tuple(rings[1:])))
+        for area in shape.areas:
+            first, *holes = (
+                tuple((x * view.size[1] / width, y * view.size[0] / height) for x, y in ring) for ring in area
+            )
+            self._areas[found[0]].append(Polygon(label, first, tuple(holes)))
+        if shape.areas:
             self._seconds[found[0]] += shape.seconds
 
     def _fault(self, shape: Shape, what: str) -> None:

@@ -37,9 +37,9 @@ def read_coco(content: Entry) -> Iterator[Shape]:
             shape = [item.whole() for item in area.get("size").items()]
             if tuple(shape) != size:
                 area.get("size").fail(f"expected the image's [{size[0]}, {size[1]}], got {shape}")
-            yield Shape(area.where, *about, rings=outlines(runs(lengths, size, counts, by_column=True)), size=size)
+            yield Shape(area.where, *about, areas=outlines(runs(lengths, size, counts, by_column=True)), size=size)
         elif area.value:
-            yield Shape(area.where, *about, rings=tuple(ring.ring() for ring in area.items()), size=size)
+            yield Shape(area.where, *about, areas=tuple((ring.ring(),) for ring in area.items()), size=size)
         else:
             entry.fail("expected a segmentation or keypoints, got neither")
 
@@ -87,15 +87,15 @@ def read_datumaro(content: Entry) -> Iterator[Shape]:
                 for point in entry.get("points").pairs():
                     yield Shape(entry.where, *about, point=point, size=size)
             elif kind == "polygon":
-                yield Shape(entry.where, *about, rings=(entry.get("points").ring(),), size=size)
+                yield Shape(entry.where, *about, areas=((entry.get("points").ring(),),), size=size)
             elif kind == "bbox":
                 left, top, width, height = (side.number() for side in entry.get("bbox").items())
-                yield Shape(entry.where, *about, rings=box(left, top, left + width, top + height), size=size)
+                yield Shape(entry.where, *about, areas=(box(left, top, left + width, top + height),), size=size)
             elif kind == "mask":
                 rle = entry.get("rle")
                 counts, shape = rle.get("counts"), [side.whole() for side in rle.get("size").items()]
                 lengths = packed(counts) if isinstance(counts.value, str) else [run.whole() for run in counts.items()]
                 mask_HW = runs(lengths, (shape[0], shape[1]), counts, by_column=True)
-                yield Shape(entry.where, *about, rings=outlines(mask_HW), size=(shape[0], shape[1]))
+                yield Shape(entry.where, *about, areas=outlines(mask_HW), size=(shape[0], shape[1]))
             else:
                 entry.get("type").fail(f"expected points, polygon, bbox or mask, got {kind!r}")

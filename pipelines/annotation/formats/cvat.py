@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pipelines.annotation.formats.shapes import Entry, Point, Shape, box, outlines, runs
+from pipelines.annotation.formats.shapes import Area, Entry, Point, Shape, box, outlines, runs
 from weakseg.errors import DataError
 
 _SHAPES = ("points", "polygon", "box", "mask")
@@ -41,25 +41,25 @@ def read_cvat(path: Path) -> Iterator[Shape]:
                 ring = _points(entry)
                 if len(ring) < 3:
                     entry.fail(f"expected at least 3 points, got {len(ring)}")
-                yield Shape(entry.where, name, label, rings=(ring,), size=size)
+                yield Shape(entry.where, name, label, areas=((ring,),), size=size)
             elif shape.tag == "box":
                 sides = [_number(entry, side) for side in ("xtl", "ytl", "xbr", "ybr")]
-                yield Shape(entry.where, name, label, rings=box(*sides), size=size)
+                yield Shape(entry.where, name, label, areas=(box(*sides),), size=size)
             elif shape.tag == "mask":
-                yield Shape(entry.where, name, label, rings=_mask(entry), size=size)
+                yield Shape(entry.where, name, label, areas=_mask(entry), size=size)
             else:
                 entry.fail(f"expected {', '.join(_SHAPES)}, got {shape.tag}")
 
 
-def _mask(entry: Entry) -> tuple[tuple[Point, ...], ...]:
+def _mask(entry: Entry) -> tuple[Area, ...]:
     left, top, width, height = (int(_number(entry, side)) for side in ("left", "top", "width", "height"))
     text = entry.get("rle")
     try:
         counts = [int(count) for count in text.text().split(",")]
     except ValueError:
         text.fail("expected run lengths with commas between them")
-    rings = outlines(runs(counts, (height, width), text, by_column=False))
-    return tuple(tuple((x + left, y + top) for x, y in ring) for ring in rings)
+    areas = outlines(runs(counts, (height, width), text, by_column=False))
+    return tuple(tuple(tuple((x + left, y + top) for x, y in ring) for ring in area) for area in areas)
 
 
 def _points(entry: Entry) -> tuple[Point, ...]:

@@ -48,16 +48,16 @@ def _shape(entry: Entry, name: str, seconds: float) -> Shape:
         pairs = [tuple(item.number() for item in pair.items()) for pair in value.get("points").items()]
         if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
             value.get("points").fail("expected at least 3 points [x, y]")
-        rings = (tuple((pair[0] * across, pair[1] * down) for pair in pairs),)
+        areas = ((tuple((pair[0] * across, pair[1] * down) for pair in pairs),),)
     elif kind == "rectanglelabels":
         left, top = value.get("x").number() * across, value.get("y").number() * down
         width, height = value.get("width").number() * across, value.get("height").number() * down
         if value.get("rotation").value:
             value.get("rotation").fail("expected an upright rectangle; draw a polygon instead")
-        rings = box(left, top, left + width, top + height)
+        areas = (box(left, top, left + width, top + height),)
     else:
-        rings = outlines(_brush(value.get("rle"), size))
-    return Shape(entry.where, name, label, rings=rings, size=size, seconds=seconds)
+        areas = outlines(_brush(value.get("rle"), size))
+    return Shape(entry.where, name, label, areas=areas, size=size, seconds=seconds)
 
 
 def _brush(rle: Entry, size: tuple[int, int]) -> NDArray[np.bool_]:

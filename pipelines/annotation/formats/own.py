@@ -156,10 +156,10 @@ def read_via(content: Entry) -> Iterator[Shape]:
                 ys = [item.number() for item in shape.get("all_points_y").items()]
                 if len(xs) != len(ys) or len(xs) < 3:
                     shape.fail("expected as many all_points_x as all_points_y, at least 3")
-                yield Shape(region.where, file, str(label), rings=(tuple(zip(xs, ys, strict=True)),))
+                yield Shape(region.where, file, str(label), areas=((tuple(zip(xs, ys, strict=True)),),))
             elif kind == "rect":
                 left, top, width, height = (shape.get(side).number() for side in ("x", "y", "width", "height"))
                 corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))
-                yield Shape(region.where, file, str(label), rings=(corners,))
+                yield Shape(region.where, file, str(label), areas=((corners,),))
             else:
                 shape.get("name").fail(f"expected point, polygon or rect, got {kind!r}")

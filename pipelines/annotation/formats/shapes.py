@@ -8,11 +8,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import find_contours
+from scipy.ndimage import find_objects
+from skimage.measure import find_contours, label
 
 from weakseg.errors import DataError
 
 Point = tuple[float, float]
+Area = tuple[tuple[Point, ...], ...]
+"""An outline, then its holes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Shape:
         image: The image as the file calls it.
         label: The class as the file calls it; None = the annotator cannot tell.
         point: Where, if it is a point.
-        rings: Outlines, filled by the even-odd rule, if it is an area.
+        areas: What it covers, if it is no point: each piece is an outline and its holes.
         size: Height and width of the annotated file where that is known; None = that of the data set's file.
         seconds: How long it took, where that is known.
         segment: The superpixel that was asked about; only our own files know it.
@@ -35,7 +38,7 @@ class Shape:
     image: str
     label: str | None
     point: Point | None = None
-    rings: tuple[tuple[Point, ...], ...] = ()
+    areas: tuple[Area, ...] = ()
     size: tuple[int, int] | None = None
     seconds: float = 0.0
     segment: int | None = None
@@ -114,15 +117,27 @@ def box(left: float, top: float, right: float, bottom: float) -> tuple[tuple[Poi
     return (((left, top), (right, top), (right, bottom), (left, bottom)),)
 
 
-def outlines(mask_HW: NDArray[np.bool_]) -> tuple[tuple[Point, ...], ...]:
-    """Outlines that, filled by the even-odd rule, hold exactly the centres of a mask's pixels.
+def outlines(mask_HW: NDArray[np.bool_]) -> tuple[Area, ...]:
+    """The 4-connected pieces of a mask: filled, they hold exactly the centres of its pixels.
 
     Args:
         mask_HW: Where the area is.
     """
-    padded = np.pad(mask_HW.astype(np.float32), 1)
+    pieces_HW = label(mask_HW, connectivity=1)  # type: ignore[no-untyped-call]
+    return tuple(
+        _outline(pieces_HW[box] == number, (box[1].start, box[0].start))
+        for number, box in enumerate(find_objects(pieces_HW), start=1)
+    )
+
+
+def _outline(piece_HW: NDArray[np.bool_], corner: Point) -> Area:
+    """Of one piece that touches all sides of its array, whose corner lies at (x, y)."""
+    padded = np.pad(piece_HW.astype(np.float32), 1)
+    # Only the outer one passes above the first row.
+    rings = sorted(find_contours(padded, 0.5), key=lambda ring: float(ring[:, 0].min()))
     # Half way between the centre of a pixel inside and of one outside; minus the padding, plus half a pixel.
-    return tuple(tuple((float(x) - 0.5, float(y) - 0.5) for y, x in ring[:-1]) for ring in find_contours(padded, 0.5))
+    left, top = corner[0] - 0.5, corner[1] - 0.5
+    return tuple(tuple((float(x) + left, float(y) + top) for y, x in ring[:-1]) for ring in rings)
 
 
 def runs(counts: Sequence[int], size: tuple[int, int], entry: Entry, *, by_column: bool) -> NDArray[np.bool_]:

@@ -160,6 +160,7 @@ AREAS = {
         {"x": 12.5, "y": 100 / 6, "width": 25.0, "height": 100 / 3, "rotation": 0, "rectanglelabels": ["water"]},
     ),
     "coco.json": coco({"segmentation": [FLAT]}),
+    "coco-parts.json": coco({"segmentation": [[8, 8, 16, 8, 16, 24, 8, 24], [16, 8, 24, 8, 24, 24, 16, 24]]}),
     "coco-mask.json": coco({"segmentation": {"size": [48, 64], "counts": COLUMN_RUNS}}),
     "cvat.xml": cvat(f'<polygon label="water" points="{";".join(f"{x},{y}" for x, y in SQUARE)}"/>'),
     "cvat-box.xml": cvat('<box label="water" xtl="8" ytl="8" xbr="24" ybr="24"/>'),
@@ -239,8 +240,8 @@ def _brush(alpha_HW: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("seed", range(5))
 def test_outlines_hold_exactly_the_mask(seed: int):
     mask_HW = np.random.default_rng(seed).random((13, 17)) < 0.5
-    first, *rest = outlines(mask_HW)
-    painted_HW = rasterise([Polygon(1, first, tuple(rest))], (13, 17), original_size=(13, 17))
+    polygons = [Polygon(1, first, tuple(holes)) for first, *holes in outlines(mask_HW)]
+    painted_HW = rasterise(polygons, (13, 17), original_size=(13, 17))
     np.testing.assert_array_equal(painted_HW == 1, mask_HW)
 
 
