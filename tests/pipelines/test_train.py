@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,44 @@ def test_training_on_s3_is_the_same(
     assert storage.read_bytes(str(model)) == (finished_run[0] / model).read_bytes()
     left = [key for key in storage.list("runs/tiny/rounds/000/train")]
     assert left == ["runs/tiny/rounds/000/train/history.json"]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Any:
+    """What watches a training one of whose epochs is finished, given what hears of it."""
+    storage = open_storage(tmp_path)
+    storage.write_bytes("fit/epoch-0001/history.json", b'{"epochs": [{"epoch": 1}]}')
+    return lambda on_epochs: train._watched(tiny.console(), storage, "fit", 0, 2, on_epochs)
+
+
+def test_who_is_stopped_does_not_wait_for_a_slow_tracking_server(watched: Any) -> None:
+    asked, answered, over = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(rows: Any) -> None:
+        asked.set()
+        answered.wait(10)
+        over.set()
+
+    with pytest.raises(KeyboardInterrupt), watched(slow):
+        assert asked.wait(60)
+        raise KeyboardInterrupt
+    assert not over.is_set()
+    answered.set()
+
+
+def test_a_tracking_server_that_fails_once_is_told_again(watched: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    heard, twice = [], threading.Event()
+
+    def failing(rows: Any) -> None:
+        heard.append(rows)
+        if len(heard) == 1:
+            raise RuntimeError("502 Bad Gateway\nand so on")
+        twice.set()
+
+    with watched(failing):
+        assert twice.wait(60)
+    assert heard == [[{"epoch": 1}]] * 2
+    assert "round 0: epochs could not be logged, trying again (502 Bad Gateway)\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -172,15 +172,28 @@ def test_a_refusal_is_one_line_that_names_what_the_credentials_need(storage, mon
         storage.check()
 
 
-def test_a_server_that_ignores_conditions_is_refused(storage, monkeypatch):
+@pytest.mark.parametrize(("condition", "name"), [("IfNoneMatch", "If-None-Match"), ("IfMatch", "If-Match")])
+def test_a_server_that_ignores_conditions_is_refused(storage, monkeypatch, condition, name):
     put = s3.client().put_object
 
     def careless(**arguments):
-        arguments.pop("IfNoneMatch", None)
+        arguments.pop(condition, None)
         return put(**arguments)
 
     monkeypatch.setattr(s3.client(), "put_object", careless)
-    with pytest.raises(ResourceError, match="ignores puts under a condition"):
+    with pytest.raises(ResourceError, match=rf"ignores puts under a condition \({name}\)"):
+        storage.check()
+    assert storage.list() == []
+
+
+def test_the_right_to_see_unfinished_uploads_is_missed_at_the_start(storage, monkeypatch):
+    """The owner of a run sweeps them."""
+
+    def refuse(**arguments):
+        raise s3.boto.ClientError({"Error": {"Code": "AccessDenied"}}, "ListMultipartUploads")
+
+    monkeypatch.setattr(s3.client(attempts=4), "list_multipart_uploads", refuse)
+    with pytest.raises(ResourceError, match=r"access denied .*s3:ListBucketMultipartUploads"):
         storage.check()
 
 
