@@ -1,7 +1,8 @@
 """The checkpoints of a training in the storage: folders of Ray Train's run directory, read and written by key.
 
-A checkpoint's name says how far the training had come, so that a step that is taken again writes the same one. What is there decides, and not Ray Train's own list of it: that lags behind by what the controller has not
-asked for yet, and a crash can cut it short.
+A checkpoint's name says how far the training had come, so that a step that is taken again writes the same one. What is
+there decides, and not Ray Train's own list of it: that lags behind by what the controller has not asked for yet, and a
+crash can cut it short.
 """
 
 import json

@@ -13,10 +13,10 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from pipelines import train
+from pipelines import train, train_worker
 from pipelines.checkpoints import SNAPSHOT
 from pipelines.storage import Folder, open_storage
-from weakseg.errors import WeaksegError
+from weakseg.errors import ImageError, ResourceError, WeaksegError
 
 pytestmark = pytest.mark.ray
 
@@ -159,9 +159,13 @@ def test_who_is_stopped_does_not_wait_for_a_slow_tracking_server(watched: Any) -
         answered.wait(10)
         over.set()
 
-    with pytest.raises(KeyboardInterrupt), watched(slow):
-        assert asked.wait(60)
-        raise KeyboardInterrupt
+    def stopped() -> None:
+        with watched(slow):
+            assert asked.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert not over.is_set()
     answered.set()
 
@@ -199,3 +203,23 @@ def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:
     save_file({"features.0.weight": torch.zeros(3, 3)}, file)
     with pytest.raises(WeaksegError, match=r"features\.0\."):
         train.check(tiny.config(tmp_path, model__weights=str(file)), classes=6)
+
+
+@pytest.mark.parametrize("error", [ImageError("p/1.png is cut short"), ResourceError("no network")])
+def test_what_one_worker_alone_may_meet_is_raised_there(error: WeaksegError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it came back as a result, the other workers would wait for this one in the next step."""
+
+    def fail(settings: dict[str, Any]) -> None:
+        raise error
+
+    monkeypatch.setattr(train_worker, "_train", fail)
+    with pytest.raises(type(error)):
+        train_worker.work({})
+
+
+def test_what_is_wrong_with_the_input_comes_back_and_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(settings: dict[str, Any]) -> None:
+        raise WeaksegError("the training has diverged")
+
+    monkeypatch.setattr(train_worker, "_train", fail)
+    assert train_worker.work({}) == {"error": "the training has diverged"}
