@@ -269,8 +269,8 @@ def _refusal(error: boto.ClientError) -> str:
             return "there is no such bucket; create it or name another"
         case "AccessDenied" | "403" | "AllAccessDisabled" | "AccountProblem":
             return (
-                f"access denied ({refused}); the credentials need s3:ListBucket and s3:ListBucketMultipartUploads on the "
-                "bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload below the prefix"
+                f"access denied ({refused}); the credentials need s3:ListBucket and s3:ListBucketMultipartUploads on "
+                "the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload below the prefix"
             )
         case (
             "InvalidAccessKeyId"
