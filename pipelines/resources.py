@@ -216,8 +216,9 @@ def _busy_faults(config: Config, wait: float) -> list[str]:
     needed = _needed(config)
     if _total("CPU") < needed:
         return []  # more machines are to come, or the plan would have been refused: Ray starts them when it is asked
+    to_come = total("CPU") - _total("CPU")
     deadline = time.monotonic() + wait
-    while (free := float(ray.available_resources().get("CPU", 0.0))) < needed:
+    while (free := float(ray.available_resources().get("CPU", 0.0))) + to_come < needed:
         if time.monotonic() > deadline:
             held = f"{_total('CPU') - free:g} of the cluster's {_total('CPU'):g} CPUs"
             return [f"cluster: other work holds {held}, {needed} are needed; try again later or lower cluster.workers"]

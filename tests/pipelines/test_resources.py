@@ -117,6 +117,16 @@ def test_cpus_that_others_hold_are_waited_for_and_then_refused(monkeypatch: pyte
     resources.check(plan(), storage, wait=30)
 
 
+def test_cpus_that_others_hold_do_not_matter_where_an_autoscaler_may_start_more(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage
+):
+    cluster_of(monkeypatch, {"CPU": 4.0}, free=0.0)
+    monkeypatch.setattr("pipelines.machines._kinds", lambda: [({"CPU": 4.0}, 2)])
+    resources.check(plan(), storage, wait=0)
+    monkeypatch.setattr("pipelines.machines._kinds", lambda: [({"CPU": 4.0}, 1)])  # that one is there already
+    assert refusal(plan(), storage, wait=0).startswith("cluster: other work holds 4")
+
+
 @pytest.mark.parametrize(
     ("gpu", "gpus", "expected"),
     [("null", 0, False), ("null", 1, False), ("null", 2, True), ("false", 8, False), ("true", 0, True)],

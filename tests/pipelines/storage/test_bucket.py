@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from boto3.exceptions import RetriesExceededError
 from servers.faulty_s3 import FAULTS, faulty
 from servers.s3 import environment
 
@@ -110,6 +111,16 @@ def test_uploads_that_a_dead_writer_left_are_swept_below_the_folder_only(storage
     assert storage.sweep("a") == 2
     assert storage.sweep("a") == 0
     assert storage.sweep() == 1
+
+
+def test_a_file_that_breaks_off_time_after_time_is_one_line(storage, monkeypatch, tmp_path):
+    def broken(*given, **options):
+        raise RetriesExceededError(ConnectionResetError("reset"))
+
+    storage.write_bytes("c/state.pt", b"x")
+    monkeypatch.setattr(s3.client(), "download_file", broken)
+    with pytest.raises(ResourceError, match=r"^storage\.root s3://.*cannot be used \(Max Retries Exceeded"):
+        storage.download_folder("c", tmp_path / "down")
 
 
 def test_a_table_is_read_by_its_end_and_the_columns_asked_for(storage, monkeypatch):
