@@ -226,26 +226,30 @@ def _watched(
 ) -> Iterator[None]:
     """Show finished epochs while `fit` blocks: they are read off the checkpoints in the storage."""
     finished = threading.Event()
+    done, told, complained = 0, 0, False
+
+    def look() -> None:
+        nonlocal done, told, complained
+        try:
+            rows = finished_epochs(storage, folder)
+        except (OSError, ResourceError):
+            return  # it is only for show; the training itself says what is wrong with the storage
+        if len(rows) > done:
+            stage.advance(len(rows) - done)
+            done = len(rows)
+        if len(rows) > told:
+            try:
+                on_epochs(rows)
+                told = len(rows)
+            except Exception as error:  # told again in a moment, and at the end, where it counts
+                if not complained:
+                    reason = hidden(str(error)).strip().partition("\n")[0]
+                    console.line(f"round {round}: epochs could not be logged, trying again ({reason})")
+                complained = True
 
     def watch() -> None:
-        done, told, complained = 0, 0, False
         while not finished.wait(1.0 if storage.is_local else 5.0):
-            try:
-                rows = finished_epochs(storage, folder)
-            except (OSError, ResourceError):
-                continue  # it is only for show; the training itself says what is wrong with the storage
-            if len(rows) > done:
-                stage.advance(len(rows) - done)
-                done = len(rows)
-            if len(rows) > told:
-                try:
-                    on_epochs(rows)
-                    told = len(rows)
-                except Exception as error:  # told again in a moment, and at the end, where it counts
-                    if not complained:
-                        reason = hidden(str(error)).strip().partition("\n")[0]
-                        console.line(f"round {round}: epochs could not be logged, trying again ({reason})")
-                    complained = True
+            look()
 
     with console.stage(f"round {round}: train", total=epochs) as stage:
         thread = threading.Thread(target=watch, daemon=True)
@@ -258,3 +262,4 @@ def _watched(
             raise
         finished.set()
         thread.join()
+        look()

@@ -170,6 +170,16 @@ def test_who_is_stopped_does_not_wait_for_a_slow_tracking_server(watched: Any) -
     answered.set()
 
 
+def test_the_last_epoch_is_seen_although_the_training_ends_with_it(
+    watched: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[Any] = []
+    with watched(heard.append):
+        pass  # over before anyone looked
+    assert heard == [[{"epoch": 1}]]
+    assert "round 0: train: 1/2 in" in capsys.readouterr().out
+
+
 def test_a_tracking_server_that_fails_once_is_told_again(watched: Any, capsys: pytest.CaptureFixture[str]) -> None:
     heard, twice = [], threading.Event()
 
