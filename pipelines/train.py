@@ -226,7 +226,7 @@ def _watched(
 ) -> Iterator[None]:
     """Show finished epochs while `fit` blocks: they are read off the checkpoints in the storage."""
     finished = threading.Event()
-    done, told, complained = 0, 0, False
+    done, told, complained, left = 0, 0, False, False
 
     def look() -> None:
         nonlocal done, told, complained
@@ -234,6 +234,8 @@ def _watched(
             rows = finished_epochs(storage, folder)
         except (OSError, ResourceError):
             return  # it is only for show; the training itself says what is wrong with the storage
+        if left:
+            return
         if len(rows) > done:
             stage.advance(len(rows) - done)
             done = len(rows)
@@ -258,6 +260,7 @@ def _watched(
             yield
         except BaseException:
             # Who is stopped has 3 s to give the run back: a slow server must not use them up.
+            left = True
             finished.set()
             raise
         finished.set()
