@@ -127,13 +127,15 @@ class Claim:
         if found is None:
             # Ours all the same if it was the reply to an earlier write of ours that was lost.
             try:
-                data, found = self._storage.read_versioned(self._key)
+                there, found = self._storage.read_versioned(self._key)
             except FileNotFoundError:
                 return False
-            if (read(data) or {}).get("token") != self.token:
+            if (read(there) or {}).get("token") != self.token:
                 return False
+            if released:
+                found = self._storage.replace(self._key, data, found)
         self._version = found
-        return True
+        return found is not None
 
 
 def watch(storage: Versions, key: str, version: str | None = None, *, seconds: float) -> tuple[bytes, str] | None:

@@ -51,6 +51,22 @@ def test_a_holder_that_stands_still_is_taken_over_and_does_not_give_free_what_it
     second.release()
 
 
+def test_a_holder_whose_last_beat_was_done_without_its_knowing_gives_free_all_the_same(storage, monkeypatch):
+    held, replace = claimed(storage, heartbeat=60), Bucket.replace
+    held.acquire()
+
+    def silent(self, key, data, version):
+        replace(self, key, data, version)
+        raise ResourceError("no network")
+
+    monkeypatch.setattr(Bucket, "replace", silent)
+    with pytest.raises(ResourceError):
+        held._advance(held._version)
+    monkeypatch.undo()
+    held.release()
+    assert claim.read(storage.read_bytes("l")) is None
+
+
 def test_who_waits_takes_over_from_a_holder_that_died(storage):
     storage.write_bytes("l", claim.signature("dead", claim.now(), beat=3))
     held = claimed(storage)
