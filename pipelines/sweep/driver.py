@@ -236,7 +236,8 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
         ledger.write_json(f"trials/{name}.json", record)
         state.records[name] = record
         scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
-        told(name, f"{scored}, stopped" if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
+        behind = "stopped, as it was behind others"  # without its score: that of a training is its loss
+        told(name, behind if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
         trial_finished(len(state.records))
 
     def on_failed(name: str, error: str) -> None:
