@@ -17,12 +17,14 @@ from weakseg.metrics import pareto_front
 MOST_CELLS = 16
 """Rows or columns of a heat map; drawn numbers have more values than that and make none."""
 
-BUDGET = ("labelling.pixels_per_image", "labelling.rounds")
-"""Which of the fields of section `labelling` say how much is asked."""
-
 NAMES = {"miou": "mIoU", "boundary_f1": "boundary F1"}
 
 Row = dict[str, Any]
+
+_BUDGET = ("labelling.pixels_per_image", "labelling.rounds")
+"""Which fields of section `labelling` say how much is asked."""
+_CLASS_WEIGHTS = "loss.class_weights"
+"""The one field of section `loss` that is no weight of a term."""
 
 
 def rows(trials: Sequence[Trial], records: Mapping[str, Mapping[str, Any]]) -> list[Row]:
@@ -131,9 +133,9 @@ def _axes(fields: Sequence[str]) -> tuple[str, str] | None:
     """The fields down and to the right: a weight of the loss over the budget, where both are swept."""
     if len(fields) < 2:
         return None
-    losses = sorted((name for name in fields if name.startswith("loss.")), key=lambda name: name == "loss.class_weights")
-    asked = sorted((name for name in fields if name.startswith("labelling.")), key=lambda name: name not in BUDGET)
-    return (losses[0], asked[0]) if losses and asked else (fields[0], fields[1])
+    weights = sorted((name for name in fields if name.startswith("loss.")), key=lambda name: name == _CLASS_WEIGHTS)
+    asked = sorted((name for name in fields if name.startswith("labelling.")), key=lambda name: name not in _BUDGET)
+    return (weights[0], asked[0]) if weights and asked else (fields[0], fields[1])
 
 
 def _values(table: Sequence[Row], field: str) -> list[Any]:
