@@ -53,9 +53,11 @@ def run(config: Config, ledger: Ledger, round: int, desk: Desk, *, masks: Masks 
     with console.stage(f"round {round}: people answer", total=total) as stage:
         while True:
             desk.refresh()
-            done = sum(bool(standing.given(question)) for question in standing.questions)
+            with desk.answers.lock:  # the page may be answered meanwhile
+                done = sum(bool(standing.given(question)) for question in standing.questions)
+                complete = standing.complete(config.labelling.answered_share)
             stage.advance(max(0, done - stage.done))
-            if standing.complete(config.labelling.answered_share):
+            if complete:
                 break
             time.sleep(POLL_SECONDS)
     return close(ledger, round, desk, masks=masks)
