@@ -32,7 +32,7 @@ def held_out(image_ids: Sequence[str], groups: Sequence[str], share: float, seed
     names = list(dict.fromkeys(units))
     chosen = {names[i] for i in select_images(names, share, seed=seeding.integer(seed, "holdout"))} if names else set()
     held_N = np.array([unit in chosen for unit in units], bool)
-    if held_N.all():
+    if held_N.size and held_N.all():
         raise DataError(
             f"labelling.holdout: {len(image_ids)} image(s) without masks cannot be divided into images to train on and "
             "images to estimate the accuracy on; have more images, or set it to 0"
