@@ -30,6 +30,14 @@ settings.register_profile("weakseg", deadline=None)
 settings.load_profile("weakseg")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses the session's Ray is marked so, also where a fixture in between starts it."""
+    for item in items:
+        if "ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker("ray")
+
+
 @pytest.fixture(scope="session")
 def ray_session(s3_environment: object) -> Iterator[str]:
     """The session's one Ray (4 logical CPUs, 150 MiB of object store, no dashboard); gives its address.

@@ -273,8 +273,6 @@ def _people(config: Config, verb: str) -> Iterator[Rule]:
             ("supervision.coarse", "data.tile"),
             "people draw on whole images only: set data.tile to null, or take polygons from a file",
         )
-    if people and verb == "sweep":
-        yield ("labelling.annotator",), "expected oracle: the runs of a sweep ask nobody; set it"
 
 
 def _rest(config: Config) -> Iterator[Rule]:

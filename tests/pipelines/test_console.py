@@ -69,7 +69,7 @@ def test_a_log_gets_no_line_sooner_than_half_a_minute_after_another():
 
 def test_a_stage_that_is_slow_or_of_unknown_length_tells_every_five_minutes():
     slow = told(1000, 1000, each=100)
-    assert slow[:2] == ["train: 3/1000, about 27 h 42 min left", "train: 6/1000, about 27 h 37 min left"]
+    assert slow[:2] == ["train: 3/1000, about 27 h 41 min left", "train: 6/1000, about 27 h 36 min left"]
     assert told(7, None, each=100) == ["train: 3 in 5 min 00 s", "train: 6 in 10 min 00 s", "train: 7 in 11 min 40 s"]
 
 

@@ -126,7 +126,7 @@ def test_prepare_and_training_ask_for_blanks(given: None, monkeypatch: pytest.Mo
     with pytest.raises(KeyError, match="map"):
         prepare.run(config, open_storage(tmp_path), console=Console(file=io.StringIO()))
     with pytest.raises(KeyError, match="fit"):
-        train._fit(config, {}, name="x", storage_path=str(tmp_path))
+        train._fit(config, {}, open_storage(tmp_path), "runs/x/train")
     assert asked == {"train": worker_env(), "prepare": worker_env()}
 
 
