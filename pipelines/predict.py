@@ -219,9 +219,9 @@ def predict(
         _settle(storage, registered, view)
         resources.connect(plan, verbose=console.verbose)
         resources.check(plan, storage)
-    found = run(
-        plan, registered, view, files, names, storage, console=console, probabilities=probabilities, overlays=overlays
-    )
+    extras = {"probabilities": probabilities, "overlays": overlays}
+    with _in_our_words():
+        found = run(plan, registered, view, files, names, storage, console=console, **extras)
     seconds = time.monotonic() - started
     _show(console, registered, output, found, seconds)
     return {"output": output, "model": registered.address, **found, "seconds": seconds}

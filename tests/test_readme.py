@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
-from pipelines.config import recipes
+import pytest
+
+from pipelines.config import load, recipes
+from pipelines.sweep.plan import planned
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -13,6 +16,16 @@ def test_library_example_runs() -> None:
     names: dict[str, object] = {}
     exec(example, names)
     assert names["ask_N2"].shape == (10, 2)
+
+
+def test_the_sweep_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "sweep:" in block]
+    (tmp_path / "mine.yaml").write_text(example)
+    (tmp_path / "weights").touch()
+    monkeypatch.setenv("CAMVID", str(tmp_path))
+    monkeypatch.setenv("WEAKSEG_SQUEEZENET", str(tmp_path / "weights"))
+    config = load(str(tmp_path / "mine.yaml"), verb="sweep")
+    assert (config.run, planned(config)) == ("mine", 27)
 
 
 def test_every_recipe_is_named() -> None:

@@ -246,6 +246,19 @@ def test_what_does_not_fit_is_told_in_the_commands_words(
     assert "cluster." not in str(caught.value)
 
 
+def test_what_actors_are_refused_is_told_in_the_commands_words(
+    folder: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise ResourceError("storage.root s3://b: access denied")
+
+    monkeypatch.setattr(stage, "run", refused)
+    for name in ("connect", "check"):
+        monkeypatch.setattr(stage.resources, name, lambda *_, **__: None)
+    with pytest.raises(ResourceError, match="^--output s3://b: access denied$"):
+        call(folder, tmp_path / "out", uri)
+
+
 class TestRefusals:
     """All of them come before Ray is started."""
 
