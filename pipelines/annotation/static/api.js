@@ -12,11 +12,6 @@ export class ApiError extends Error {
     this.retryAfter = error.retry_after ?? null;
     this.current = error.current;
   }
-
-  /** Whether the same request may succeed later: no connection, the server is in trouble, or we were too fast. */
-  get passing() {
-    return this.status === 0 || this.status >= 500 || this.status === 429;
-  }
 }
 
 async function request(path, options = {}) {

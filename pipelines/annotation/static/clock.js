@@ -34,9 +34,9 @@ export class Clock {
   /** A question has appeared. */
   start() {
     this.#total = 0;
-    this.#held.clear();
+    this.#held.delete("nothing");
     this.#from = this.#sign = this.#now();
-    this.#running = this.#present();
+    this.#running = this.#present() && this.#held.size === 0;
   }
 
   /** Nothing is shown: nothing is counted until the next question. */
@@ -44,7 +44,7 @@ export class Clock {
     this.hold("nothing");
   }
 
-  /** Something covers the question (the help, a fault): do not count until it is released. */
+  /** Something covers the question (the help): do not count until it is released. */
   hold(reason) {
     this.#held.add(reason);
     this.check();
@@ -67,6 +67,11 @@ export class Clock {
     const running = this.#present() && this.#held.size === 0;
     if (running && !this.#running) this.#sign = this.#now();
     this.#running = running;
+  }
+
+  /** Milliseconds since the person last moved or pressed something. */
+  get still() {
+    return this.#now() - this.#sign;
   }
 
   /** Seconds counted since the question appeared. */

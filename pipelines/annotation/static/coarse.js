@@ -19,6 +19,7 @@ const { classes } = frame;
 const byKey = new Map(classes.map((one) => [one.key, one]));
 const byClass = new Map(classes.map((one) => [one.id, one]));
 const draft = new Map(); // query -> what was drawn and not saved yet, kept while other images are looked at
+const DRAFT = `weakseg-draft:${frame.state.run}:${frame.state.annotator}:`; // the same over a reload
 
 const canvas = byId("drawing");
 const stage = new Stage(byId("stage"), drawOver);
@@ -30,6 +31,7 @@ let press = null; // what the pointer holds: {corner} or {trail}
 let pointer = null; // in image coordinates, for the line to the next corner
 let cross = null; // the keyboard's place
 let spot = null; // where the keyboard set its last corner
+let picked = null; // the corner that the arrow keys move: {polygon, vertex, moved}
 
 mark(chosen.id);
 for (const [id, act] of [["save", save], ["close", close], ["void", cannotTell], ["undo", undo], ["redo", redo]]) byId(id).addEventListener("click", act);
@@ -54,6 +56,10 @@ await line.begin();
 
 function onKey(event) {
   const key = keyOf(event);
+  if (press?.corner) {
+    event.preventDefault(); // a corner is held by the pointer: nothing else meanwhile
+    return;
+  }
   if ((event.ctrlKey || event.metaKey) && !frame.covered) {
     if (key === "Enter") save();
     else if (key === "z") undo();
@@ -66,12 +72,14 @@ function onKey(event) {
   const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement;
   if (key === "?") frame.help();
   else if (frame.covered || ((key === "Enter" || key === " ") && onButton)) return;
+  else if (key === "PageDown") pick(1);
+  else if (key === "PageUp") pick(-1);
   else if (key in MOVES) moveCross(...MOVES[key], event.shiftKey ? 1 : STEP);
   else if (key === "Backspace") undo();
   else if (event.repeat) return;
   else if (byKey.has(key)) choose(byKey.get(key));
   else if (key === "Enter") enter();
-  else if (key === "Escape") drop();
+  else if (key === "Escape") picked ? letGo() : drop();
   else if (key === " ") cannotTell();
   else if (key === "+" || key === "=") zoom(1);
   else if (key === "-" || key === "_") zoom(-1);
@@ -94,7 +102,7 @@ function choose(one) {
 function down(event) {
   if (!line.shown || event.button !== 0) return;
   const [x, y] = stage.at(event);
-  cross = spot = null;
+  cross = spot = picked = null;
   canvas.setPointerCapture(event.pointerId);
   const corner = drawing.vertexAt(x, y, REACH[event.pointerType] / stage.scale);
   // The first corner of the open area closes it; it is a click only if it does not move.
@@ -149,15 +157,49 @@ function moveCross(dx, dy, by) {
   const far = by / stage.scale;
   cross = [Math.min(width, Math.max(0, cross[0] + dx * far)), Math.min(height, Math.max(0, cross[1] + dy * far))];
   spot = null;
+  if (picked) {
+    if (!picked.moved) drawing.grab();
+    picked.moved = true;
+    drawing.move(picked, ...cross);
+    changed();
+  }
+  follow();
+  frame.say(`${Math.round(cross[0])} across, ${Math.round(cross[1])} down`);
+}
+
+/** Keep the cross in view. */
+function follow() {
   stage.point = { x: cross[0] - 0.5, y: cross[1] - 0.5 };
   stage.hold = null;
   stage.draw();
-  frame.say(`${Math.round(cross[0])} across, ${Math.round(cross[1])} down`);
+}
+
+/** Take the next or previous corner, for the arrow keys to move. */
+function pick(by) {
+  const all = drawing?.corners() ?? [];
+  if (!all.length) {
+    tell("There is no corner yet.", "");
+    return;
+  }
+  const at = picked ? all.findIndex((one) => one.polygon === picked.polygon && one.vertex === picked.vertex) : by > 0 ? -1 : 0;
+  const next = all[(at + by + all.length) % all.length];
+  picked = { ...next, moved: false };
+  cross = [...next.point];
+  spot = null;
+  follow();
+  tell(`Corner ${next.vertex + 1} of ${byClass.get(next.class).name}: arrows move it, Enter lets it go.`, "");
+}
+
+function letGo() {
+  picked = null;
+  spot = cross; // Enter once more sets no corner on top
+  tell("Corner left there.", "");
 }
 
 function enter() {
   if (!line.shown) return;
-  if (cross && !spot) {
+  if (picked) letGo();
+  else if (cross && !spot) {
     spot = cross;
     drawing.add(chosen.id, ...cross);
     changed();
@@ -181,7 +223,7 @@ function drop() {
 }
 
 function undo() {
-  spot = null;
+  spot = picked = null;
   if (drawing?.undo()) {
     changed();
     tell("One step back.", "undone");
@@ -192,6 +234,7 @@ function undo() {
 }
 
 function redo() {
+  picked = null;
   if (drawing?.redo()) changed();
 }
 
@@ -210,6 +253,7 @@ function cannotTell() {
 
 function done(content, what) {
   draft.delete(line.item.query);
+  keep(line.item.query, null);
   line.answer(structuredClone(content));
   tell(what, "done");
 }
@@ -235,9 +279,9 @@ function show(item, bitmap) {
   byId("rest").hidden = item !== null;
   byId("work").toggleAttribute("data-resting", item === null);
   document.documentElement.dataset.query = item && bitmap ? item.query : "";
-  drawing = press = cross = spot = null;
+  drawing = press = cross = spot = picked = null;
   if (item && bitmap) {
-    drawing = draft.get(item.query) ?? new Drawing(item.image, item.content?.polygons ?? []);
+    drawing = draft.get(item.query) ?? kept(item) ?? new Drawing(item.image, item.content?.polygons ?? []);
     draft.set(item.query, drawing);
     stage.zoom = 1;
   } else if (!item) {
@@ -258,7 +302,27 @@ function changed() {
   byId("close").disabled = !drawing?.open;
   byId("undo").disabled = !drawing?.past.length && !line.history.length;
   byId("redo").disabled = !drawing?.ahead.length;
+  if (drawing?.past.length && line.shown) keep(line.item.query, { polygons: drawing.polygons, open: drawing.open });
   stage.draw();
+}
+
+/** Minutes of drawing outlive a reload, also where nothing is saved yet; null = nothing to keep. */
+function keep(query, what) {
+  try {
+    if (what) window.sessionStorage.setItem(DRAFT + query, JSON.stringify(what));
+    else window.sessionStorage.removeItem(DRAFT + query);
+  } catch {
+    // switched off or full: it lives as long as the page
+  }
+}
+
+function kept(item) {
+  try {
+    const found = JSON.parse(window.sessionStorage.getItem(DRAFT + item.query));
+    return found && Object.assign(new Drawing(item.image, found.polygons), { open: found.open });
+  } catch {
+    return null;
+  }
 }
 
 function area(polygon, at) {
@@ -267,7 +331,9 @@ function area(polygon, at) {
   const remove = el("button", { type: "button", class: "quiet", text: "Remove", "aria-label": `Remove area ${at + 1}, ${one.name}` });
   remove.addEventListener("mousedown", (event) => event.preventDefault());
   remove.addEventListener("click", () => {
+    picked = null;
     drawing.remove(at);
+    if (document.activeElement === remove) canvas.focus();
     changed();
     tell(`Area of ${one.name} removed.`, "undone");
   });

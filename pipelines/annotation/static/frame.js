@@ -14,6 +14,7 @@ const PAGES = [
   { kind: "review", path: "/review", title: "Review" },
 ];
 const ALIVE = 60_000;
+const AWAY = 300_000; // ms without a move after which others may have the images
 const BEAT = 2500;
 
 /** Start a page; resolves once the state of the run is known. */
@@ -103,7 +104,6 @@ class Frame {
         : `${error.message} Trying again.`;
     setText(byId("fault"), text);
     byId("fault").hidden = !text;
-    if (this.clock) error ? this.clock.hold("fault") : this.clock.release("fault");
   }
 
   setProgress(progress) {
@@ -135,6 +135,7 @@ class Frame {
     if (dialog.open) dialog.close();
     else {
       dialog.showModal();
+      dialog.scrollTop = 0;
       this.clock.hold("help");
     }
   }
@@ -191,7 +192,7 @@ class Frame {
 
   async #alive() {
     const images = this.held().slice(0, 16);
-    if (document.visibilityState === "hidden" || images.length === 0) return;
+    if (document.visibilityState === "hidden" || this.clock.still > AWAY || images.length === 0) return;
     await post("/api/alive", { images }).catch(() => {}); // the next answer or poll tells what is wrong
   }
 
@@ -200,6 +201,7 @@ class Frame {
     state.dataset.state = error ? "failing" : waiting ? "sending" : "saved";
     const many = `${waiting} ${waiting === 1 ? "answer" : "answers"}`;
     if (error?.status === 401) this.fault(error);
+    state.title = error?.message ?? "";
     setText(byId("saved-text"), error ? `${many} not sent yet, trying again` : waiting ? "saving" : "saved");
     byId("retry").hidden = !error;
     if (error && !kept) this.note("This browser keeps no answers: leave this page open until all are sent.", true);
@@ -214,7 +216,7 @@ class Frame {
         "a",
         { href: page.path, "aria-current": page.kind === this.kind ? "page" : null },
         page.title,
-        ...(open > 0 ? [" ", el("span", { class: "badge", text: String(open), "aria-label": `${open} left` })] : []),
+        ...(open > 0 ? [" ", el("span", { class: "badge" }, String(open), el("span", { class: "unseen", text: " left" }))] : []),
       );
     });
     const shown = links.map((link) => link.outerHTML).join("");

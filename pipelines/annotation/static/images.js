@@ -12,17 +12,18 @@ export class Images {
     this.#fetch = fetch;
   }
 
-  /** The image if it is here already, else null. */
+  /** The image if it is here already, else null. What is asked for is kept longest. */
   ready(address) {
-    return this.#kept.get(address)?.bitmap ?? null;
+    const known = this.#kept.get(address);
+    if (known) this.#touch(address, known);
+    return known?.bitmap ?? null;
   }
 
   /** The image, decoded. A failure is forgotten, so that asking again tries again. */
   load(address) {
     const known = this.#kept.get(address);
     if (known) {
-      this.#kept.delete(address);
-      this.#kept.set(address, known);
+      this.#touch(address, known);
       return known.promise;
     }
     const entry = { bitmap: null, promise: null };
@@ -43,6 +44,11 @@ export class Images {
   /** Load ahead; a failure shows when the image is asked for. */
   prepare(addresses) {
     for (const address of addresses) this.load(address).catch(() => {});
+  }
+
+  #touch(address, entry) {
+    this.#kept.delete(address);
+    this.#kept.set(address, entry);
   }
 
   #shed() {

@@ -3,7 +3,8 @@
 import { ApiError, get } from "./api.js";
 
 const FURTHER = 2; // images loaded ahead
-const HISTORY = 500;
+const HISTORY = 100; // answers in a piece of the history
+const NEAR = 20; // answers that can be undone, below which older ones are asked for
 
 /**
  * Items are {query, kind, y, x, outline, image, round, content, spent}: `image` is {handle, url, height, width, dots},
@@ -28,6 +29,7 @@ export class Line {
     this.history = [];
     this.last = null;
     this.known = new Map();
+    this.older = true; // whether the server may have answers before those in the history
     this.asking = null;
     frame.held = () => [...new Set(this.items.filter((item) => !item.content).map((item) => item.image.handle))];
     frame.onState = () => this.#state();
@@ -61,6 +63,7 @@ export class Line {
   /** The item answered last, shown again; with `withdraw` its answer is taken back. Null where there is none. */
   back(withdraw) {
     const query = this.history.pop();
+    if (this.older && this.history.length < NEAR) this.#past();
     if (query === undefined) return null;
     const item = this.known.get(query);
     if (withdraw) {
@@ -68,7 +71,10 @@ export class Line {
       item.undone = true;
     }
     if (!this.items.includes(item)) {
-      const ahead = [...this.known.values()].filter((other) => other.image === item.image && !this.items.includes(other));
+      // What nobody answered before its round was closed is not asked again.
+      const ahead = [...this.known.values()].filter(
+        (other) => other.image === item.image && !this.items.includes(other) && (other.content || other === item),
+      );
       this.items.unshift(...ahead);
       this.at += ahead.length;
     }
@@ -186,9 +192,10 @@ export class Line {
 
   #newRound(round) {
     this.round = round;
-    this.items = this.items.filter((item) => item === this.shown && item.round === round);
-    if (!this.items.length) this.at = -1;
-    this.shown = this.item;
+    // What is looked at stays: a key on its way must not answer another question. Its answer counts, though late.
+    const { item } = this;
+    this.items = item ? [item] : [];
+    this.at = this.items.length - 1;
   }
 
   #items(given, round) {
@@ -205,18 +212,26 @@ export class Line {
     });
   }
 
+  /** The next older piece of the history. */
   async #past() {
+    // The oldest one known is still current, which the server needs to find it.
+    const oldest = this.history.length ? this.frame.outbox.current(this.history[0]) : null;
+    const before = oldest ? `&before=${oldest}` : "";
+    this.older = false; // not twice at a time
     try {
-      const { history } = await get(`/api/history?kind=${this.kind}&limit=${HISTORY}`);
+      const { history } = await get(`/api/history?kind=${this.kind}&limit=${HISTORY}${before}`);
       for (const entry of history) {
         this.#items(entry.image, entry.round);
         // Withdrawn answers are left out of the history: one without content says that the person cannot tell.
         const item = this.known.get(entry.query);
         if (this.kind !== "pixel" && !this.frame.outbox.pending(entry.query)) item.content ??= { void: true };
       }
-      this.history = history.map((entry) => entry.query).reverse();
+      const fresh = history.map((entry) => entry.query).filter((query) => this.known.get(query).content && !this.history.includes(query));
+      this.history.unshift(...fresh.reverse());
+      this.older = history.length === HISTORY;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      this.older = true;
       this.frame.fault(error);
     }
   }
@@ -239,8 +254,8 @@ export class Line {
     const item = this.known.get(entry.query);
     if (!item) return;
     if (error.code === "conflict") item.content = this.read(error.current ?? null);
-    else if (["lease_lost", "not_yours", "unknown_query"].includes(error.code)) this.#forget(item.image);
     else item.content = null;
+    if (["lease_lost", "not_yours", "unknown_query"].includes(error.code)) this.#forget(item.image);
     this.history = this.history.filter((query) => this.known.get(query)?.content);
     if (this.item === item) this.show(item, this.frame.images.ready(item.image.url));
   }

@@ -1,8 +1,15 @@
 // Answers on their way to the server: in order, kept in the browser until acknowledged, tried again until they are.
 
+import { ApiError } from "./api.js";
+
 const BATCH = 50;
 const WAITS = [300, 600, 1200, 2500, 5000, 8000]; // ms, the last one from then on
 const CONFLICTS = 3;
+const BYTES = 400_000; // of a batch; the server takes 1 MiB
+
+// What the server says of an answer itself. Any other failure (signed out, a proxy's page, no connection) is of the way
+// there: the answer is kept and sent again.
+const FINAL = new Set(["conflict", "lease_lost", "not_yours", "unknown_query", "unknown_image", "bad_request", "too_large"]);
 
 /**
  * The queue of one annotator in one run.
@@ -21,6 +28,7 @@ export class Outbox {
   #failures = 0;
   #timer = null;
   #made = 0;
+  #most = BATCH;
   #idle = [];
 
   /**
@@ -59,6 +67,11 @@ export class Outbox {
     if (!this.#queue.some((entry) => entry.query === query)) this.#ids.set(query, id);
   }
 
+  /** The id of the current answer to a query as far as the server has told, else null. */
+  current(query) {
+    return this.#ids.get(query) ?? null;
+  }
+
   /** What waits for a query, newest first; undefined = nothing. */
   pending(query) {
     return this.#queue.findLast((entry) => entry.query === query)?.content;
@@ -67,7 +80,9 @@ export class Outbox {
   /** Queue an answer and send it as soon as those before it are acknowledged. */
   put(query, content, seconds, delta) {
     const behind = this.#queue.some((entry) => entry.query === query);
-    const name = `${this.#prefix}${Date.now().toString(36).padStart(9, "0")}-${String(this.#made++).padStart(6, "0")}`;
+    // In order of time; two tabs may make one at the same moment.
+    const when = `${Date.now().toString(36).padStart(9, "0")}-${String(this.#made++).padStart(6, "0")}`;
+    const name = `${this.#prefix}${when}-${Math.random().toString(36).slice(2, 8)}`;
     const replaces = behind ? undefined : (this.#ids.get(query) ?? null);
     const entry = { name, query, content, seconds, replaces, delta };
     this.#queue.push(entry);
@@ -102,6 +117,7 @@ export class Outbox {
       const reply = await this.#post("/api/answers", { answers });
       batch.forEach((entry, at) => this.#done(entry, reply.answers[at].id));
       this.#failures = 0;
+      this.#most = Math.min(BATCH, 2 * this.#most);
       this.error = null;
       this.#sending = false;
       this.stored(reply, batch);
@@ -114,11 +130,14 @@ export class Outbox {
     else if (!this.#timer) this.#send();
   }
 
-  /** The first entries whose predecessors are acknowledged, none of a query twice. */
+  /** The first entries whose predecessors are acknowledged, none of a query twice, and not too large. */
   #batch() {
     const batch = [];
+    let bytes = 0;
     for (const entry of this.#queue) {
-      if (batch.length === BATCH || entry.replaces === undefined) break;
+      if (batch.length === this.#most || entry.replaces === undefined) break;
+      bytes += JSON.stringify(entry.content).length;
+      if (batch.length && bytes > BYTES) break;
       batch.push(entry);
     }
     return batch;
@@ -135,12 +154,16 @@ export class Outbox {
   }
 
   #failed(batch, error) {
-    if (error.passing !== false || error.status === 401) {
-      if (error.passing === undefined) throw error; // our own mistake
+    if (!(error instanceof ApiError)) throw error; // our own mistake
+    if (!FINAL.has(error.code)) {
       this.error = error;
       const wait = error.retryAfter ? 1000 * error.retryAfter : WAITS[Math.min(this.#failures, WAITS.length - 1)];
       if (error.status !== 429) this.#failures += 1;
       this.#timer = setTimeout(() => this.retry(), wait);
+      return;
+    }
+    if (error.index === null && batch.length > 1) {
+      this.#most = 1; // which of them is meant is not said: alone, each tells
       return;
     }
     const entry = batch[error.index ?? 0];
@@ -175,11 +198,8 @@ export class Outbox {
   #adopt() {
     if (!this.#storage) return;
     const names = Object.keys(this.#storage).filter((name) => name.startsWith(this.#prefix)).sort();
-    for (const name of names) {
-      const entry = JSON.parse(this.#storage.getItem(name));
-      this.#queue.push({ ...entry, name, adopted: true });
-    }
     // A reply may have been lost on reload: the first entry of each query has what it replaces, the later ones follow it.
+    for (const name of names) this.#queue.push({ ...JSON.parse(this.#storage.getItem(name)), name, adopted: true });
   }
 
   #tell() {

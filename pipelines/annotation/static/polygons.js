@@ -75,6 +75,13 @@ export class Drawing {
     return this.#turn(this.ahead, this.past);
   }
 
+  /** All vertices that can be moved, polygon by polygon, the open one last: {polygon, vertex, class, point}. */
+  corners() {
+    const all = this.polygons.map((one, polygon) => [one, polygon]);
+    if (this.open) all.push([this.open, -1]);
+    return all.flatMap(([one, polygon]) => one.points.map((point, vertex) => ({ polygon, vertex, class: one.class, point })));
+  }
+
   /** The nearest vertex within a distance, of closed polygons and the open one: {polygon, vertex}, polygon -1 = open. */
   vertexAt(x, y, distance) {
     let best = null;

@@ -19,6 +19,7 @@ const line = new Line(frame, { kind: "proportions", show, read });
 const rows = classes.map(makeRow);
 let shares = new Shares(classes.length);
 let chosen = 0;
+const drafts = new Map(); // query -> shares set and not saved yet, kept while other images are looked at
 let last = null;
 
 byId("shares").replaceChildren(...rows.map((row) => row.holder));
@@ -116,6 +117,7 @@ function cannotTell() {
 }
 
 function done(content, what) {
+  drafts.delete(line.item.query);
   line.answer(content);
   setText(byId("last"), what);
   byId("last").dataset.kind = "done";
@@ -129,6 +131,7 @@ function same() {
     return;
   }
   shares = new Shares(classes.length, last);
+  drafts.set(line.item.query, shares);
   paint();
   frame.say(`Same as last: ${words(shares.values)}`);
 }
@@ -157,7 +160,8 @@ function show(item, bitmap) {
   }
   byId("void").setAttribute("aria-pressed", String(item?.content?.void === true));
   if (item && bitmap) {
-    shares = new Shares(classes.length, item.content?.proportions ?? null);
+    shares = drafts.get(item.query) ?? new Shares(classes.length, item.content?.proportions ?? null);
+    drafts.set(item.query, shares);
     choose(chosen, document.activeElement?.type === "range");
     paint();
   }

@@ -46,17 +46,20 @@ async function open(which) {
   cases = [];
   at = -1;
   await more();
-  go(0);
+  if (kind === which) go(0);
 }
 
 async function more() {
-  const from = cases.length;
+  const [from, which] = [cases.length, kind];
   try {
     if (kind === "differing") {
-      cases = (await get("/api/review")).disagreements.map((given) => toCase(given, given.answers));
+      const { disagreements } = await get("/api/review");
+      if (kind !== which) return; // the other list was opened meanwhile
+      cases = disagreements.map((given) => toCase(given, given.answers));
     } else {
       const before = from ? `&before=${encodeURIComponent(cases[from - 1].id)}` : "";
       const { history } = await get(`/api/history?kind=pixel&limit=${PAGE}${before}`);
+      if (kind !== which) return;
       cases.push(...history.map((given) => toCase(given, [])));
     }
     frame.fault(null);
@@ -82,7 +85,9 @@ function list() {
     button.addEventListener("click", () => go(index));
     return button;
   });
+  const within = byId("cases").contains(document.activeElement);
   byId("cases").replaceChildren(...buttons.map((button) => el("li", {}, button)));
+  if (within) buttons[at]?.focus();
 }
 
 function standing(one) {

@@ -17,7 +17,7 @@ from pipelines.annotation import desk
 @pytest.fixture(autouse=True)
 def static(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the real pages, in place of the stand-ins of the server's tests."""
-    monkeypatch.setattr(desk, "LOOK_SECONDS", 0.0)  # a round that a test closes is closed at once
+    monkeypatch.setattr(desk, "LOOK_SECONDS", {True: 0.0, False: 0.0})  # a round that a test closes is closed at once
     return application.STATIC
 
 

@@ -112,6 +112,37 @@ def test_areas_by_keys_alone_nothing_to_mark_and_going_back(visit):
     assert rows[2].supersedes == rows[0].answer_id
 
 
+def test_corners_are_moved_by_keys_and_what_is_drawn_outlives_a_reload(visit):
+    tab = visit(images=1, kinds=KINDS)
+    tab.enter(path="/coarse")
+    tab.page.keyboard.press("2")
+    click(tab, (10, 10), (30, 10), (30, 30))
+    tab.page.keyboard.press("Enter")
+    tab.page.keyboard.press("PageDown")
+    expect(tab.page.locator("#said")).to_contain_text("Corner 1 of water")
+    tab.page.keyboard.press("PageUp")  # around to the last one
+    expect(tab.page.locator("#said")).to_contain_text("Corner 3 of water")
+    for _ in range(200):
+        tab.page.keyboard.press("ArrowRight")
+    tab.page.keyboard.press("Enter")
+    tab.page.keyboard.press("Enter")  # no corner is set where one was put down
+    expect(tab.page.locator("#areas li")).to_have_text(["water, 3 cornersRemove"])
+    tab.page.keyboard.press("PageDown")
+    tab.page.keyboard.press("ArrowDown")
+    tab.page.keyboard.press("Backspace")  # a whole movement is one step
+    click(tab, (50, 40))
+    tab.page.reload()
+    tab.shown()
+    expect(tab.page.locator("#areas li")).to_have_text(["water, 3 cornersRemove"])
+    expect(tab.page.locator("#close")).to_be_enabled()
+    tab.page.keyboard.press("Escape")
+    tab.page.keyboard.press("Control+Enter")
+    tab.saved()
+    ((class_id, corners),) = areas(tab)
+    assert class_id == 1
+    assert near(corners, [(10, 10), (30, 10), (64, 30)])
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_320_pixels_and_can_be_used_without_seeing_it(visit, scheme):
     tab = visit(images=1, kinds=KINDS, context={"viewport": {"width": 320, "height": 568}, "color_scheme": scheme})

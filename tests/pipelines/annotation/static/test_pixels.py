@@ -55,6 +55,73 @@ def test_the_next_round_appears_by_itself(visit):
     assert [row.round for row in tab.site.desk().answers.since()] == [0, 0, 1]
 
 
+def test_a_point_that_is_looked_at_stays_when_the_next_round_begins(visit):
+    tab = visit(images=2, pixels=2)
+    tab.page.clock.install()
+    tab.enter()
+    tab.press("1")
+    shown = tab.shown()
+    tab.saved()
+    tab.site.close(0)
+    tab.site.ask(1, pixels=1)
+    with tab.page.expect_response("**/api/work*"):
+        tab.page.clock.run_for(12_000)
+    expect(tab.page.locator("#round")).to_have_text("round 2 of 3")
+    tab.page.evaluate("fetch('/api/session').then((reply) => reply.text())")  # the page has taken in what came before
+    assert tab.press("2") == shown
+    for _ in range(2):
+        tab.press("3")
+    expect(tab.page.locator("#rest-title")).to_be_visible()
+    tab.saved()
+    rows = tab.site.desk().answers.since()
+    assert [(row.round, row.class_id) for row in rows] == [(0, 0), (0, 1), (1, 2), (1, 2)]
+
+
+def test_undo_into_a_closed_round_asks_nothing_else_of_it(visit):
+    tab = visit(images=1, pixels=3)
+    tab.enter()
+    old = tab.press("1")
+    tab.saved()
+    tab.site.close(0)
+    tab.site.ask(1, pixels=1)
+    tab.page.reload()
+    new = tab.shown()
+    tab.press("Backspace")
+    assert tab.shown() == old
+    tab.press("2")
+    assert tab.shown() == new
+    tab.press("3")
+    expect(tab.page.locator("#rest-title")).to_be_visible()
+
+
+@pytest.mark.long
+def test_undo_goes_back_further_than_one_piece_of_the_history(visit):
+    tab = visit(images=6, pixels=20)
+    tab.enter()
+    tab.page.evaluate(
+        """async () => {
+          const { get, post } = await import("/static/api.js");
+          for (let times = 0; times < 6; times += 1) {
+            const { images } = await get("/api/work?images=1");
+            const answers = images[0].queries.map(({ query }) => ({ query, class: 0, seconds: 0, replaces: null }));
+            const send = () => post("/api/answers", { answers }).then(() => true, () => false);
+            while (!(await send()));
+          }
+        }"""
+    )
+    tab.complaints.clear()  # too fast, on purpose
+    tab.page.reload()
+    expect(tab.page.locator("#count")).to_have_text("120 of 120")
+    for _ in range(120):
+        tab.page.keyboard.press("Backspace")
+        tab.shown()
+    tab.page.keyboard.press("Backspace")
+    expect(tab.page.locator("#last")).to_have_text("Nothing to take back")
+    expect(tab.page.locator("#count")).to_have_text("0 of 120")
+    tab.saved()
+    tab.complaints.clear()
+
+
 def test_arrows_zoom_and_help_answer_nothing(visit):
     tab = visit(images=1, pixels=3)
     tab.enter()
@@ -100,8 +167,8 @@ def test_the_next_two_images_are_loaded_before_they_are_asked(visit):
     tab.enter()
     tab.page.wait_for_load_state("networkidle")
     assert len(loaded) == 3
-    tab.press("1")
-    tab.page.wait_for_load_state("networkidle")
+    with tab.page.expect_event("requestfinished", lambda request: "/api/images/" in request.url):
+        tab.press("1")
     assert len(loaded) == len(set(loaded)) == 4
 
 
@@ -174,6 +241,12 @@ def test_what_the_server_refuses_is_said(visit):
     tab.press("2")
     tab.saved()
     assert len(tab.site.desk().answers.since()) == 1
+    # Undo knows nothing of it.
+    tab.press("Backspace")
+    tab.page.keyboard.press("Backspace")
+    expect(tab.page.locator("#last")).to_have_text("Nothing to take back")
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [1, None]
     tab.complaints.clear()
 
 
@@ -198,6 +271,19 @@ def test_a_region_is_outlined(visit):
     assert [row.kind for row in tab.site.desk().answers.since()] == ["region"]
 
 
+def test_outlines_do_not_push_the_shown_image_out(visit):
+    tab = visit(images=3, pixels=8, kind="region")
+    loaded = []
+    tab.page.on("request", lambda request: "/api/images/" in request.url and loaded.append(request.url))
+    tab.enter()
+    for _ in range(7):
+        with tab.page.expect_response(re.compile("/api/regions/")):
+            tab.press("1")
+    tab.page.wait_for_load_state("networkidle")
+    tab.page.keyboard.press("+")
+    assert len(loaded) == len(set(loaded)) == 3
+
+
 def test_more_classes_than_keys_still_need_no_mouse(visit):
     tab = visit(images=1, pixels=2, classes=[f"class {number}" for number in range(38)])
     tab.enter()
@@ -214,6 +300,9 @@ def test_it_fits_320_pixels_and_can_be_used_without_seeing_it(visit, scheme):
     assert tab.page.evaluate("document.documentElement.scrollWidth") == 320
     for button in tab.page.locator("#classes button").all():
         expect(button).to_be_in_viewport(ratio=1)
+    tab.page.keyboard.press("?")
+    expect(tab.page.locator("#help-title")).to_be_in_viewport(ratio=1)
+    tab.page.keyboard.press("Escape")
     tab.press("2")
     expect(tab.page.locator("#said")).to_have_text(re.compile("^water. Point 2 of 3 in this image.$"))
     assert violations(tab.page, axe_script()) == []

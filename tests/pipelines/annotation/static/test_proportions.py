@@ -77,6 +77,16 @@ def test_answers_same_as_last_void_and_going_back(visit):
     assert rows[3].supersedes == rows[1].answer_id
 
 
+def test_shares_that_are_set_stay_while_other_images_are_looked_at(visit):
+    tab = visit(images=2, kinds=("pixel", "proportions"))
+    tab.enter(path="/proportions")
+    tab.page.keyboard.press("2")
+    tab.press(".")
+    assert values(tab) == [34, 33, 33]
+    tab.press(",")
+    assert values(tab) == [0, 100, 0]
+
+
 def test_random_presses_never_leave_100(visit):
     tab = visit(images=1, kinds=("pixel", "proportions"))
     tab.enter(path="/proportions")
