@@ -144,9 +144,10 @@ def _chosen(ledger: Ledger, rounds: Sequence[Mapping[str, Any]]) -> int:
 
 def _figures(classes: Classes, rounds: Sequence[Mapping[str, Any]], shown: Sequence[Exhibit]) -> dict[str, bytes]:
     """What MLflow shows beside the run, by path."""
-    figures = {"figures/learning_curve.png": learning_curve(_curve(rounds))}
+    figures = {}
     scored = [metrics["validation"]["iou"] for metrics in rounds if metrics["validation"]]
     if scored:
+        figures["figures/learning_curve.png"] = learning_curve(_curve(rounds))
         figures["figures/per_class_iou.png"] = per_class(scored, classes)
     numbers = Counter[str]()
     for exhibit in shown:

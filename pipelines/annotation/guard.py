@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from ipaddress import ip_address
 from typing import Any
 
 from pipelines.annotation.security import host_of
@@ -53,7 +54,7 @@ class Guard:
             return
         send = _with_headers(send, private=scope["path"].startswith("/api/"))
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        refusal = self._refusal(scope["method"], headers)
+        refusal = self._refusal(scope["method"], headers, scope.get("server"))
         if refusal is not None:
             await _answer(send, *refusal)
             return
@@ -63,10 +64,12 @@ class Guard:
             return
         await self._app(scope, _replay(body, receive), send)
 
-    def _refusal(self, method: str, headers: list[tuple[str, str]]) -> tuple[int, dict[str, Any]] | None:
+    def _refusal(
+        self, method: str, headers: list[tuple[str, str]], server: tuple[str, int] | None
+    ) -> tuple[int, dict[str, Any]] | None:
         found = dict(headers)
         hosts = [value for name, value in headers if name == "host"]
-        if len(hosts) != 1 or host_of(hosts[0]) not in self._hosts:
+        if len(hosts) != 1 or (host_of(hosts[0]) not in self._hosts and not _reached_at(hosts[0], server)):
             return 400, error("bad_host", "This server does not go by that name: use the link that weakseg printed.")
         if method not in ("GET", "HEAD"):
             scheme, _, netloc = found.get("origin", "").lower().partition("://")
@@ -76,6 +79,14 @@ class Guard:
                 return 415, error("not_json", "Expected Content-Type: application/json.")
         length = found.get("content-length", "0")
         return _TOO_LARGE if not length.isdecimal() or int(length) > MAX_BODY else None
+
+
+def _reached_at(host: str, server: tuple[str, int] | None) -> bool:
+    """Whether a Host header is the very address that the connection came to: a number, which no name is bound to."""
+    try:
+        return server is not None and ip_address(host_of(host)) == ip_address(server[0])
+    except ValueError:
+        return False
 
 
 _TOO_LARGE = 413, error("too_large", f"A request may have {MAX_BODY} bytes at most.")

@@ -19,6 +19,7 @@ from pipelines.annotation.pictures import Pictures
 from pipelines.annotation.security import Secret, host_names, login
 from pipelines.annotation.views import Site
 from pipelines.config import Config
+from pipelines.config.hosts import loopback
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.storage import Storage, open_storage
@@ -46,15 +47,16 @@ def open_desk(config: Config, ledger: Ledger) -> Desk:
     return Desk(
         ledger,
         answers,
-        people=people(config),
+        people=named(config, ledger) or (login(),),
         lifetime=60 * browser.lease_minutes,
         share=config.labelling.answered_share,
     )
 
 
-def people(config: Config) -> tuple[str, ...]:
-    """The annotators: those named, else whoever is logged in."""
-    return tuple(dict.fromkeys(config.labelling.browser.annotators)) or (login(),)
+def named(config: Config, ledger: Ledger) -> tuple[str, ...]:
+    """The annotators that are named, here or for the driver, who must count on the same ones; () where nobody is."""
+    recorded = ledger.record["config"]["labelling"]["browser"]["annotators"]
+    return tuple(dict.fromkeys(config.labelling.browser.annotators or recorded))
 
 
 def open_site(config: Config, desk: Desk) -> Site:
@@ -142,6 +144,11 @@ def asking(config: Config, ledger: Ledger, console: Console) -> Iterator[Desk]:
     """
     browser = config.labelling.browser
     desk = open_desk(config, ledger)
+    if config.labelling.repeat and len(desk.people) == 1:
+        console.line(
+            f"{ledger.run}: labelling.repeat: nothing is asked twice of one annotator; name several with "
+            "--set labelling.browser.annotators=[anna,ben]"
+        )
     try:
         if not browser.serve:
             console.line(f"{ledger.run}: answers are waited for; serve the page with `weakseg annotate`")
@@ -166,10 +173,16 @@ def annotate(config: Config, console: Console) -> dict[str, Any]:
 
     Raises:
         LedgerError: There is no such run, it asks nobody, or its page is served already.
+        WeaksegError: Others could reach the page, but nobody is named, or it cannot be served.
     """
     ledger = Ledger.read(open_storage(config.storage.root), config.run)
     _refuse_oracle(ledger)
     browser = config.labelling.browser
+    if not loopback(browser.host) and not named(config, ledger):
+        raise WeaksegError(
+            f"labelling.browser.annotators: expected names where labelling.browser.host is {browser.host}, which "
+            "others can reach: each gets a link of their own; set it, such as [anna, ben]"
+        )
     desk = open_desk(config, ledger)
     with _alone(ledger), serving(open_site(config, desk), host=browser.host, port=browser.port) as served:
         say(served, ledger.run, console)

@@ -179,8 +179,13 @@ def test_without_masks_the_estimate_stands_in_and_the_page_says_so(root: Path) -
         manifest = f"pools/{folder(root).name}/manifest.json"
         content = json.loads(ledger.storage.read_bytes(manifest))
         ledger.storage.write_bytes(manifest, json.dumps({**content, "masks": {}}).encode())
-    words = Page(written(root)).words
+    (root / "runs/stored/test.json").unlink()
+    page = written(root)
+    words = Page(page).words
     assert "No image of this data set has a mask" in words
+    assert words.count("mIoU") == words.count("boundary F1") == 1  # where it says what is left out
+    assert "on validation" not in page
+    assert "validation split" not in page
     assert "1 ★ 8.0 75.0 62.5 to 81.2 40 8" in words
     assert "<b>anna</b> 40 1.25 87.5 8 – 0" in words  # noqa: RUF001 - typography
 

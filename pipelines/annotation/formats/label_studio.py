@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.annotation.formats.shapes import Entry, Shape, box, outlines
+from pipelines.annotation.formats.shapes import Entry, Shape, box, corners, outlines
 
 _LABELS = ("keypointlabels", "polygonlabels", "rectanglelabels", "brushlabels")
 
@@ -45,10 +45,7 @@ def _shape(entry: Entry, name: str, seconds: float) -> Shape:
         point = value.get("x").number() * across, value.get("y").number() * down
         return Shape(entry.where, name, label, point=point, size=size, seconds=seconds)
     if kind == "polygonlabels":
-        pairs = [tuple(item.number() for item in pair.items()) for pair in value.get("points").items()]
-        if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
-            value.get("points").fail("expected at least 3 points [x, y]")
-        areas = ((tuple((pair[0] * across, pair[1] * down) for pair in pairs),),)
+        areas = ((tuple((x * across, y * down) for x, y in corners(value.get("points"))),),)
     elif kind == "rectanglelabels":
         left, top = value.get("x").number() * across, value.get("y").number() * down
         width, height = value.get("width").number() * across, value.get("height").number() * down

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.annotation.formats.shapes import Entry, Shape
+from pipelines.annotation.formats.shapes import Area, Entry, Shape, corners
 
 COLUMNS = (
     "round",
@@ -17,12 +17,16 @@ COLUMNS = (
     "x",
     "segment",
     "class",
+    "value",
     "annotator",
     "seconds",
     "labelled_at",
 )
 VOID = "void"
 """How files say that the annotator cannot tell, unless a class has that name."""
+
+WHOLE = ("proportions", "coarse")
+"""Kinds of answers about a whole image: their `value` is an object of shares by class, or a list of polygons."""
 
 OURS = (0, 0)
 """The size of a shape that speaks of the images as they were asked about, not of a file."""
@@ -31,11 +35,11 @@ Row = dict[str, Any]
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write questions and answers as CSV; a class that was not given is empty."""
+    """Write questions and answers as CSV; a class that was not given is empty, a value is JSON."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(row | {"value": None if row["value"] is None else json.dumps(row["value"])} for row in rows)
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:
@@ -63,6 +67,11 @@ def read_csv(path: Path) -> Iterator[Shape]:
                         values[name] = float(values[name])
                     except ValueError:
                         Entry(None, f"{where}.{name}", path.name).fail(f"expected a number, got {values[name]!r}")
+            if "value" in values:
+                try:
+                    values["value"] = json.loads(values["value"])
+                except (ValueError, RecursionError):
+                    Entry(None, f"{where}.value", path.name).fail("expected JSON")
             yield from _answered(Entry(values, where, path.name))
 
 
@@ -77,15 +86,39 @@ def read_json(content: Entry) -> Iterator[Shape]:
 
 
 def _answered(entry: Entry) -> Iterator[Shape]:
-    if entry.get("class").value is None or entry.get("kind").value in ("proportions", "coarse"):
+    kind, label, value = entry.get("kind").value, entry.get("class"), entry.get("value")
+    if label.value is None and value.value is None:
         return
-    image, label = entry.get("image_id").text(), entry.get("class").text()
+    image = entry.get("image_id").text()
+    seconds = 0.0 if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
+    number = None if entry.get("round").value is None else entry.get("round").whole()
+    who = None if entry.get("annotator").value is None else entry.get("annotator").text()
+    known: dict[str, Any] = {"size": OURS, "seconds": seconds, "round": number, "annotator": who}
+    if kind in WHOLE:
+        if value.value is None:
+            if label.text() != VOID:
+                label.fail(f"expected a value, or {VOID}, got {label.value!r}")
+        elif kind == "proportions":
+            known["shares"] = _shares(value)
+        else:
+            known["drawn"] = tuple(map(_drawn, value.items()))
+        yield Shape(value.where, image, None, kind=kind, **known)
+        return
     # A pixel's centre: whole numbers are pixels of the images as they were asked about.
     point = entry.get("x").whole() + 0.5, entry.get("y").whole() + 0.5
-    seconds = 0.0 if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
     segment = None if entry.get("segment").value is None else entry.get("segment").whole()
-    number = None if entry.get("round").value is None else entry.get("round").whole()
-    yield Shape(entry.where, image, label, point=point, size=OURS, seconds=seconds, segment=segment, round=number)
+    yield Shape(entry.where, image, label.text(), point=point, segment=segment, **known)
+
+
+def _shares(value: Entry) -> dict[str, float]:
+    if not isinstance(value.value, dict):
+        value.fail("expected an object of shares by class")
+    return {name: value.get(name).number() for name in value.value}
+
+
+def _drawn(polygon: Entry) -> tuple[str, str, Area]:
+    holes = polygon.get("holes").items() if polygon.get("holes").value else []
+    return polygon.where, polygon.get("class").text(), (corners(polygon.get("points")), *map(corners, holes))
 
 
 def write_via(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: dict[str, str], run: str) -> None:

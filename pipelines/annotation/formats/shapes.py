@@ -32,6 +32,10 @@ class Shape:
         seconds: How long it took, where that is known.
         segment: The superpixel that was asked about; only our own files know it.
         round: The round that asked; only our own files know it.
+        annotator: Who answered; only our own files know it.
+        kind: proportions or coarse: an answer about the whole image, from our own files; None = a point or an area.
+        shares: The proportions, by class.
+        drawn: The polygons, each with its class and its place in the file; None = the annotator cannot tell.
     """
 
     where: str
@@ -43,6 +47,10 @@ class Shape:
     seconds: float = 0.0
     segment: int | None = None
     round: int | None = None
+    annotator: str | None = None
+    kind: str | None = None
+    shares: dict[str, float] | None = None
+    drawn: tuple[tuple[str, str, Area], ...] | None = None
 
 
 class Entry:
@@ -104,6 +112,14 @@ class Entry:
         if len(points) < 3:
             self.fail(f"expected at least 3 points, got {len(points)}")
         return points
+
+
+def corners(entry: Entry) -> tuple[Point, ...]:
+    """A list of at least three points [x, y]."""
+    pairs = [tuple(item.number() for item in pair.items()) for pair in entry.items()]
+    if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
+        entry.fail("expected at least 3 points [x, y]")
+    return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def show(value: Any) -> str:

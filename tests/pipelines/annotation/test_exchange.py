@@ -9,11 +9,12 @@ import annotation_site
 import numpy as np
 import pytest
 
-from pipelines.annotation import exchange
-from pipelines.annotation.desk import Desk
+from pipelines.annotation import exchange, taken
+from pipelines.annotation.desk import Desk, Entry
 from pipelines.annotation.formats import read
 from pipelines.annotation.formats.coco import packed
-from pipelines.annotation.formats.shapes import Entry, outlines
+from pipelines.annotation.formats.shapes import Entry as Value
+from pipelines.annotation.formats.shapes import outlines
 from weakseg.errors import DataError
 from weakseg.supervision import Polygon, decode_polygons, rasterise
 
@@ -261,7 +262,7 @@ def _compressed(counts: list[int]) -> str:
 
 @pytest.mark.parametrize("counts", [[3, 5], [0, 7, 2, 900, 3, 1, 65_000], COLUMN_RUNS])
 def test_compressed_run_lengths_of_coco(counts: list[int]):
-    assert packed(Entry(_compressed(counts), "counts", "a.json")) == counts
+    assert packed(Value(_compressed(counts), "counts", "a.json")) == counts
 
 
 @pytest.mark.parametrize(
@@ -322,7 +323,7 @@ def test_one_faulty_entry_refuses_the_whole_file(desk: Desk, tmp_path: Path):
 
 
 def test_an_image_that_could_be_two_is_unknown(tmp_path: Path):
-    names = exchange._Names(["a/1", "b/1", "b/2"], ["a/1", "b/1", "b/2"])
+    names = taken.Names(["a/1", "b/1", "b/2"], ["a/1", "b/1", "b/2"])
     assert names.find("/somewhere/b/1.png") == ["b/1"]
     assert names.find("1.png") == []
     assert names.find("2.png") == ["b/2"]
@@ -335,10 +336,87 @@ def test_resized_images_are_met_where_the_file_was_marked(tmp_path: Path):
 
     view = View("a", (48, 64), (0, 0), (96, 128), "train")
     shape = Shape("", "a", "x", point=(65.0, 25.0))
-    assert exchange._pixel(shape, view, tiled=False) == (12, 32)
+    assert taken.pixel(shape, view, tiled=False) == (12, 32)
     there = exchange._in_file(32, 12, view, tiled=False)
     back = Shape("", "a", "x", point=(there["via_x"], there["via_y"]))
-    assert exchange._pixel(back, view, tiled=False) == (12, 32)
+    assert taken.pixel(back, view, tiled=False) == (12, 32)
     tile = View("a", (48, 64), (48, 64), (96, 128), "train")
-    assert exchange._pixel(shape, tile, tiled=True) is None
-    assert exchange._pixel(Shape("", "a", "x", point=(65.0, 49.0)), tile, tiled=True) == (1, 1)
+    assert taken.pixel(shape, tile, tiled=True) is None
+    assert taken.pixel(Shape("", "a", "x", point=(65.0, 49.0)), tile, tiled=True) == (1, 1)
+
+
+def test_a_file_taken_again_in_a_later_round_is_nothing_new(tmp_path: Path):
+    site = annotation_site.site(tmp_path, images=2, overrides=["labelling.answered_share=0.1"])
+    desk = site.desk()
+    path = written(tmp_path / "a.csv", "image_id,y,x,class\ntrain/001,1,2,house\n")
+    assert exchange.import_file(desk, path) == 1
+    site.close(0)
+    site.ask(1)
+    desk.refresh(now=True)
+    assert exchange.import_file(desk, path) == 0
+    written(path, "image_id,y,x,class\ntrain/001,1,2,water\n")
+    assert exchange.import_file(desk, path) == 1
+    desk.answers.close()
+    (row,) = site.close(1).to_pylist()
+    assert (row["class_id"], row["round"]) == (1, 0)
+    assert row["supersedes"] is not None
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json"])
+def test_answers_about_whole_images_go_out_and_come_in(tmp_path: Path, name: str):
+    made = {"images": 3, "kinds": ("proportions", "coarse"), "annotators": ("anna",)}
+    desk = annotation_site.site(tmp_path / "one", **made).desk()
+    values = {
+        "proportions": ["[0.7,0.2,0.1]", None, None],
+        "coarse": ['[{"class_id":2,"points":[[0,0],[64,0],[64,24]],"holes":[[[40,4],[50,4],[50,8]]]}]', "[]", None],
+    }
+    for page, texts in values.items():
+        found = desk.work("anna", page, 3)
+        assert found is not None
+        for image_id, text in zip(found[1], texts, strict=True):
+            (question,) = found[0].by_image[page, image_id]
+            class_id = 255 if text is None and page == "coarse" else None if image_id == "train/001" or text else 255
+            if text is not None or class_id is not None:
+                desk.add("anna", [Entry(question, class_id, text, 2.5, "")])
+    assert exchange.export_file(desk, tmp_path / name) == 6
+    assert exchange.import_file(desk, tmp_path / name) == 0
+    other = annotation_site.site(tmp_path / "two", **made).desk()
+    assert exchange.import_file(other, tmp_path / name) == 5
+    assert exchange.import_file(other, tmp_path / name) == 0
+
+    def said(desk: Desk) -> dict[tuple[str, str], tuple[Any, Any, float]]:
+        return {
+            (row.kind, row.image_id): (row.class_id, row.value and json.loads(row.value), round(row.seconds, 3))
+            for row in desk.answers.since()
+        }
+
+    assert said(other) == said(desk)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("proportions", {"meadow": 1.0}, ("questions[0].value", "water")),
+        ("proportions", {"meadow": 1.0, "water": 1.0, "house": 0.0}, ("questions[0].value", "sum to 1")),
+        ("proportions", [1, 0, 0], ("questions[0].value", "an object")),
+        ("coarse", [{"class": "sky", "points": SQUARE}], ("questions[0].value[0]", "unknown class 'sky'")),
+        ("coarse", [{"class": "water", "points": SQUARE[:2]}], ("questions[0].value[0].points", "3 points")),
+        ("coarse", [{"class": "water", "points": [[0, 0], [9, 0], [9, 99]]}], ("questions[0].value[0]", "outside")),
+    ],
+)
+def test_faulty_answers_about_whole_images_are_refused(tmp_path: Path, kind: str, value: Any, words: tuple[str, ...]):
+    desk = annotation_site.site(tmp_path, images=1, kinds=("proportions", "coarse")).desk()
+    path = written(tmp_path / "a.json", {"questions": [{"image_id": "train/000", "kind": kind, "value": value}]})
+    with pytest.raises(DataError) as caught:
+        exchange.import_file(desk, path)
+    for word in words:
+        assert word in str(caught.value)
+    assert desk.answers.since() == []
+
+
+def test_an_export_taken_into_its_own_run_is_nothing_new(desk: Desk, tmp_path: Path):
+    (image_id, *_) = desk.work("anna", "pixel", 1)[1]
+    question = desk.rounds[0].by_image["pixel", image_id][0]
+    desk.add("anna", [Entry(question, 1, None, 1.0, "")])
+    exchange.export_file(desk, tmp_path / "a.csv")
+    assert exchange.import_file(desk, tmp_path / "a.csv") == 0

@@ -11,6 +11,7 @@ import annotation_site
 import httpx
 import pytest
 from annotation_site import URL, client
+from fastapi.testclient import TestClient
 
 from pipelines.annotation import security
 from pipelines.annotation.security import RateLimit, Secret, host_names, host_of
@@ -100,6 +101,19 @@ def test_a_foreign_host_is_refused(anna: httpx.Client, host: str):
 @pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:9000", "[::1]:1", "LOCALHOST"])
 def test_this_machine_has_several_names(anna: httpx.Client, host: str):
     assert anna.get("/api/state", headers={"host": host}).status_code == 200
+
+
+def test_a_server_that_others_reach_goes_by_the_address_they_reached(site: annotation_site.Site):
+    def ask(host: str, server: tuple[str, int]) -> int:
+        async def call(scope: dict, receive: object, send: object) -> None:
+            await site.app()({**scope, "server": server}, receive, send)
+
+        return TestClient(call, base_url=URL).get("/enter", headers={"host": host}).status_code
+
+    assert ask("192.168.1.7:8765", ("192.168.1.7", 8765)) == 200
+    assert ask("[fe80::7]:8765", ("fe80::7", 8765)) == 200
+    assert ask("192.168.1.8:8765", ("192.168.1.7", 8765)) == 400
+    assert ask("evil.example:8765", ("evil.example", 8765)) == 400  # never a name, which could be bound anew
 
 
 def test_other_names_must_be_given():
