@@ -74,6 +74,17 @@ def test_polygons_are_drawn_moved_undone_and_saved(visit):
     assert near(others, [(50, 5), (60, 5), (60, 20)])
 
 
+@pytest.mark.parametrize("width", [320, 800, 1100])
+def test_the_image_stays_where_it_is_while_one_draws(visit, width):
+    tab = visit(images=1, kinds=KINDS, context={"viewport": {"width": width, "height": 600}})
+    tab.enter(path="/coarse")
+    before = tab.page.locator("#drawing").bounding_box()
+    click(tab, (10, 10), (30, 10), (30, 30))
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#last")).to_have_text("Area of meadow closed.")
+    assert tab.page.locator("#drawing").bounding_box() == before
+
+
 def test_a_line_drawn_in_one_go_becomes_an_area_within_the_image(visit):
     tab = visit(images=1, kinds=KINDS)
     tab.enter(path="/coarse")
