@@ -1,11 +1,12 @@
 """The checkpoints of a training in the storage: folders of Ray Train's run directory, read and written by key.
 
-A checkpoint's name says how far the training had come, so that names sort by it and a step that is taken again writes
-the same one. What is there decides, and not Ray Train's own list of it: that lags behind by what the controller has not
-asked for yet, and a crash can cut it short.
+A checkpoint's name says how far the training had come, so that a step that is taken again writes the same one. What is
+there decides, and not Ray Train's own list of it: that lags behind by what the controller has not asked for yet, and a
+crash can cut it short.
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,7 +40,7 @@ def newest(storage: Storage, folder: str) -> str | None:
         storage: Where it lies.
         folder: The key of Ray Train's run directory.
     """
-    for name in sorted(_names(storage, folder), reverse=True):
+    for name in _names(storage, folder):
         if all(storage.exists(f"{folder}/{name}/{file}") for file in (CHECKPOINT, HISTORY)):
             return name
     return None
@@ -54,7 +55,7 @@ def load_state(storage: Storage, key: str) -> dict[str, Any]:
 
 def finished_epochs(storage: Storage, folder: str) -> list[dict[str, Any]]:
     """The metrics of all epochs up to the newest checkpoint that is there as a whole."""
-    for name in sorted(_names(storage, folder), reverse=True):
+    for name in _names(storage, folder):
         try:
             return json.loads(storage.read_bytes(f"{folder}/{name}/{HISTORY}"))["epochs"]
         except (FileNotFoundError, ValueError):
@@ -136,4 +137,6 @@ class Saver:
 
 
 def _names(storage: Storage, folder: str) -> list[str]:
-    return [name for name in storage.folders(folder) if name.startswith("epoch-")]
+    """The checkpoints, the one that has come furthest first."""
+    names = [name for name in storage.folders(folder) if name.startswith("epoch-")]
+    return sorted(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)], reverse=True)

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,11 @@ _OWN_COLUMNS = INDEX.names[:5]
 
 INDEX_ROWS = 65_536
 """Rows of the index written at a time."""
+
+READERS = 16
+"""Parts read at a time: on S3 each takes some requests, and there may be tens of thousands."""
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -92,12 +98,18 @@ def _survey(job: Job, found: Census) -> _Survey:
     """Count all parts and write `index.parquet`."""
     survey = _Survey()
     waiting: list[pa.Table] = []
+    masks = set(job.storage.list(f"{pool_key(job.digest)}/masks"))
+
+    def read(chunk: int) -> tuple[pa.Table, pa.Table | None]:
+        part = job.storage.read_table(job.key("images", chunk), columns=[*_OWN_COLUMNS, "sha256"])
+        key = job.key("masks", chunk)
+        return part, job.storage.read_table(key, columns=["image_id"]) if key in masks else None
+
     with job.storage.table_writer(f"{pool_key(job.digest)}/index.parquet", INDEX) as index:
-        for chunk in range(found.chunks):
-            part = job.storage.read_table(job.key("images", chunk), columns=[*_OWN_COLUMNS, "sha256"])
+        for chunk, (part, masked) in enumerate(_in_order(read, found.chunks)):
             survey.rows.append(part.num_rows)
             if part.num_rows:
-                _count(survey, job, chunk, part)
+                _count(survey, part, masked)
                 places = np.full(part.num_rows, chunk, np.int32), np.arange(part.num_rows, dtype=np.int32)
                 waiting.append(pa.table([*part.columns[:-1], *map(pa.array, places)], schema=INDEX))
             if chunk == found.chunks - 1 or sum(table.num_rows for table in waiting) >= INDEX_ROWS:
@@ -106,27 +118,44 @@ def _survey(job: Job, found: Census) -> _Survey:
     return survey
 
 
-def _count(survey: _Survey, job: Job, chunk: int, part: pa.Table) -> None:
+def _count(survey: _Survey, part: pa.Table, masked: pa.Table | None) -> None:
     for digest in part["sha256"].to_pylist():
         survey.content.update(bytes.fromhex(digest))
     for bounds, name in ((survey.height, "height"), (survey.width, "width")):
         values = [*bounds, *pc.min_max(part[name]).as_py().values()]
         bounds[:] = [min(values), max(values)]
     survey.images.update(part["split"].to_pylist())
-    if job.storage.exists(job.key("masks", chunk)):
-        masked = job.storage.read_table(job.key("masks", chunk), columns=["image_id"])["image_id"]
-        has_mask = pc.is_in(part["image_id"], value_set=masked.combine_chunks())
+    if masked is not None:
+        has_mask = pc.is_in(part["image_id"], value_set=masked["image_id"].combine_chunks())
         survey.masks.update(part["split"].filter(has_mask).to_pylist())
 
 
 def _refuse_duplicates(job: Job, found: Census) -> None:
     """Cutting may give a window the name of another image: no label could say which is meant."""
 
+    def read(chunk: int) -> pa.Table:
+        return job.storage.read_table(job.key("images", chunk), columns=["image_id", "source"])
+
     def names() -> Iterator[tuple[str, str]]:
-        for chunk in range(found.chunks):
-            part = job.storage.read_table(job.key("images", chunk), columns=["image_id", "source"])
+        for part in _in_order(read, found.chunks):
             yield from zip(part["image_id"].to_pylist(), part["source"].to_pylist(), strict=True)
 
     twice = claimed_twice(names)
     if twice:
         raise DataError(f"image_id {twice[0]} is given twice, by {twice[1]} and by {twice[2]}; rename one of the files")
+
+
+def _in_order(read: Callable[[int], _T], chunks: int) -> Iterator[_T]:
+    """What is read of each chunk, in their order; several are read at a time, and no more held than twice as many."""
+    waiting: deque[Future[_T]] = deque()
+    with ThreadPoolExecutor(READERS) as pool:
+        try:
+            for chunk in range(chunks):
+                waiting.append(pool.submit(read, chunk))
+                if len(waiting) == 2 * READERS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()

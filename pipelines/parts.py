@@ -17,6 +17,10 @@ from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.resources import use_gpu
 from pipelines.rounds import ready_model
+from weakseg.errors import DataError, ImageError, LedgerError, ResourceError, WeaksegError
+
+_FAULT = "users fault"
+_RAISED = {kind.__name__: kind for kind in (DataError, ImageError, LedgerError, ResourceError)}
 
 
 class PartWorker(Protocol):
@@ -34,7 +38,10 @@ class _Actor:
         self._worker = worker(**arguments)
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
-        return pa.concat_tables([self._worker(int(part)) for part in batch["part"]])
+        try:
+            return pa.concat_tables([self._worker(int(part)) for part in batch["part"]])
+        except WeaksegError as error:  # raised, it would come back as Ray's own error, whose cause does not travel
+            return pa.table({_FAULT: [str(error)], "kind": [type(error).__name__]})
 
 
 def over_parts(
@@ -50,6 +57,9 @@ def over_parts(
 
     Yields:
         Tables of finished parts, in whatever order they finish.
+
+    Raises:
+        WeaksegError: What a worker says that the user must put right.
     """
     if not parts:
         return
@@ -66,7 +76,10 @@ def over_parts(
         num_gpus=1 if use_gpu(config) else None,
         runtime_env=worker_env(),
     )
-    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        if _FAULT in table.column_names:
+            raise _RAISED.get(table["kind"][0].as_py(), WeaksegError)(table[_FAULT][0].as_py())
+        yield table
 
 
 def model_files(ledger: Ledger, round: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ parts/                  rows of finished chunks, from which predictions.parquet 
 import hashlib
 import io
 import json
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ from pipelines.s3 import is_s3
 from pipelines.serving.registered import Registered, fetch, store_of
 from pipelines.storage import Storage, open_storage
 from weakseg.codec import decode_image, encode_palette, encode_png, read_mask
-from weakseg.datasets import Classes, Files
+from weakseg.datasets import Classes, Files, LocalFiles
 from weakseg.datasets.layout import code, codes, position, read_file, stem
 from weakseg.errors import DataError, ResourceError
 from weakseg.prediction import Prediction, View, segment
@@ -60,6 +61,13 @@ ROWS = pa.schema(
     ]
 )
 _OPTIONS = {
+    "cluster.gpu: 1 workers and ": "--gpu: ",
+    "cluster.gpu: ": "--gpu: ",
+    "set cluster.gpu to false": "give --no-gpu",
+    "cluster.workers and cluster.actors": "--actors",
+    "lower cluster.workers": "lower --actors",
+    "cluster.workers: ": "--actors: ",
+    "(cluster.cpus_per_worker)": "(as many as it was checked with)",
     "with --set storage.root=FOLDER": "with --output FOLDER",
     "set storage.root to": "make --output",
     "storage.root": "--output",
@@ -127,10 +135,19 @@ class Predictor:
                     continue
                 image_HW3 = decode_image(read_file(self._files, name))
             except (DataError, ValueError) as error:  # ValueError: a name that is no key, such as one with a backslash
+                self._refuse_unshared()
                 rows[name] = {"name": name, "error": str(error)}
                 continue
             waiting.append((name, image_HW3))
             yield image_HW3
+
+    def _refuse_unshared(self) -> None:
+        """An input that this node does not have is not a folder of bad images."""
+        if isinstance(self._files, LocalFiles) and not self._files.is_folder(""):
+            raise ResourceError(
+                f"--input: there is no folder {self._files.root} on node {socket.gethostname()}; "
+                "use one that all nodes share, or s3://bucket/prefix"
+            )
 
     def _write(self, name: str, image_HW3: Image, prediction: Prediction) -> None:
         """The mask last: where it is, the others are."""

@@ -216,8 +216,9 @@ def _busy_faults(config: Config, wait: float) -> list[str]:
     needed = _needed(config)
     if _total("CPU") < needed:
         return []  # more machines are to come, or the plan would have been refused: Ray starts them when it is asked
+    to_come = total("CPU") - _total("CPU")
     deadline = time.monotonic() + wait
-    while (free := float(ray.available_resources().get("CPU", 0.0))) < needed:
+    while (free := float(ray.available_resources().get("CPU", 0.0))) + to_come < needed:
         if time.monotonic() > deadline:
             held = f"{_total('CPU') - free:g} of the cluster's {_total('CPU'):g} CPUs"
             return [f"cluster: other work holds {held}, {needed} are needed; try again later or lower cluster.workers"]
@@ -276,6 +277,8 @@ def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) 
 def _uri_faults(uri: str, *, timeout: float) -> Iterator[str]:
     named = f"tracking.uri: {hidden(uri)}"
     scheme = urlsplit(uri).scheme
+    if uri == "databricks":
+        return  # MLflow finds the rest in its own settings
     if scheme in ("", "file"):
         yield f"{named}: MLflow keeps no runs in folders any more; use sqlite:////path/to/mlflow.db or http://server"
     elif scheme == "sqlite":
@@ -287,11 +290,39 @@ def _uri_faults(uri: str, *, timeout: float) -> Iterator[str]:
             with urllib.request.urlopen(f"{anonymous(uri).rstrip('/')}/health", timeout=timeout):
                 pass
         except urllib.error.HTTPError as error:
-            if error.code not in (401, 403, 404):  # it answers; what the user may do there, MLflow itself will say
+            if error.code not in (401, 403, 404):  # it answers
                 yield f"{named}: the server answers with {error.code} {error.reason}"
         except (OSError, ValueError) as error:
             reason = hidden(str(getattr(error, "reason", None) or error))
             yield f"{named}: no MLflow server answers ({reason}); start it, or remove the address for a local file"
+            return
+        if refusal := _refusal(uri, timeout):
+            yield (
+                f"{named}: the server refuses this user ({hidden(refusal)}); set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, right"
+            )
+
+
+def _refusal(uri: str, timeout: float) -> str | None:
+    """What a server answers to a question asked with this driver's credentials, if it refuses it; None if not."""
+    # Here, because they bring MLflow.
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    try:
+        reply = http_request(
+            get_default_host_creds(uri),
+            "/api/2.0/mlflow/experiments/search",
+            "POST",
+            json={"max_results": 1},
+            max_retries=0,
+            timeout=timeout,
+            raise_on_status=False,
+        )
+    except MlflowException:
+        return None  # what passes is MLflow's own to try again
+    return f"{reply.status_code}: {' '.join(reply.text.split())[:200]}" if reply.status_code in (401, 403) else None
 
 
 def _node_faults(storage: Storage, wait: float) -> Iterator[str]:

@@ -18,6 +18,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore import exceptions as boto
 from botocore.config import Config
 from pyarrow import fs as arrow_fs
@@ -235,7 +236,7 @@ def refusals(what: str) -> Iterator[None]:
         what: The setting and its address: ``storage.root s3://bucket/prefix``. Never anything secret.
 
     Raises:
-        ResourceError: For any of botocore's errors in the block.
+        ResourceError: For any of boto's errors in the block.
     """
     try:
         yield
@@ -257,7 +258,7 @@ def refusals(what: str) -> Iterator[None]:
             f"{what}: cannot connect to S3 at {named} ({type(error).__name__}); "
             "start the server or put AWS_ENDPOINT_URL_S3 and the network right"
         ) from error
-    except boto.BotoCoreError as error:
+    except (boto.BotoCoreError, Boto3Error) as error:
         raise ResourceError(f"{what}: S3 cannot be used ({_one_line(error)})") from error
 
 
@@ -269,8 +270,8 @@ def _refusal(error: boto.ClientError) -> str:
             return "there is no such bucket; create it or name another"
         case "AccessDenied" | "403" | "AllAccessDisabled" | "AccountProblem":
             return (
-                f"access denied ({refused}); the credentials need s3:ListBucket on the bucket and "
-                "s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload below the prefix"
+                f"access denied ({refused}); the credentials need s3:ListBucket and s3:ListBucketMultipartUploads on "
+                "the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload below the prefix"
             )
         case (
             "InvalidAccessKeyId"

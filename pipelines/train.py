@@ -25,7 +25,7 @@ from pipelines.checkpoints import HISTORY, finished_epochs, forget_unreadable, l
 from pipelines.config import Config
 from pipelines.config.terms import loss_weights, needs_segments
 from pipelines.console import Console
-from pipelines.credentials import worker_env
+from pipelines.credentials import hidden, worker_env
 from pipelines.ledger import Ledger
 from pipelines.pool import Pool
 from pipelines.resources import use_gpu
@@ -228,7 +228,7 @@ def _watched(
     finished = threading.Event()
 
     def watch() -> None:
-        done = 0
+        done, told, complained = 0, 0, False
         while not finished.wait(1.0 if storage.is_local else 5.0):
             try:
                 rows = finished_epochs(storage, folder)
@@ -236,14 +236,25 @@ def _watched(
                 continue  # it is only for show; the training itself says what is wrong with the storage
             if len(rows) > done:
                 stage.advance(len(rows) - done)
-                on_epochs(rows)
                 done = len(rows)
+            if len(rows) > told:
+                try:
+                    on_epochs(rows)
+                    told = len(rows)
+                except Exception as error:  # told again in a moment, and at the end, where it counts
+                    if not complained:
+                        reason = hidden(str(error)).strip().partition("\n")[0]
+                        console.line(f"round {round}: epochs could not be logged, trying again ({reason})")
+                    complained = True
 
     with console.stage(f"round {round}: train", total=epochs) as stage:
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
         try:
             yield
-        finally:
+        except BaseException:
+            # Who is stopped has 3 s to give the run back: a slow server must not use them up.
             finished.set()
-            thread.join()
+            raise
+        finished.set()
+        thread.join()

@@ -12,7 +12,7 @@ from safetensors.torch import load as load_weights
 from pipelines.checkpoints import Saver, checkpoint_name, load_state, newest
 from pipelines.examples import PoolExamples
 from weakseg import seeding
-from weakseg.errors import ResourceError, WeaksegError
+from weakseg.errors import ImageError, ResourceError, WeaksegError
 from weakseg.models import build_model
 from weakseg.training import EpochResult, Progress, build_optimizer, build_scheduler, fit, steps_per_epoch
 
@@ -21,7 +21,7 @@ def work(settings: dict[str, Any]) -> dict[str, str] | None:
     """The training function of every rank. What is wrong with the user's input is returned: a retry cannot mend it."""
     try:
         _train(settings)
-    except ResourceError:
+    except (ResourceError, ImageError):
         raise  # one worker's trouble, such as a storage that does not answer: the others would wait for it for ever
     except WeaksegError as error:
         return {"error": str(error)}

@@ -107,6 +107,10 @@ class Conflict(Exception):
 _COLUMNS = [column.name for column in fields(Answer)]
 _STORED = [name for name in _COLUMNS if name != "seq"]
 _INSERT = f"INSERT INTO answers ({', '.join(_STORED)}) VALUES ({', '.join(f':{name}' for name in _STORED)})"
+# A put that was given up may lie in the mirror all the same: the answer that took its place is the later one.
+_TAKE_IN = f"""{_INSERT.replace("INSERT", "INSERT OR IGNORE", 1)} ON CONFLICT (answer_id) DO UPDATE
+SET class_id = excluded.class_id, value = excluded.value, seconds = excluded.seconds, labelled_at = excluded.labelled_at
+WHERE excluded.labelled_at > labelled_at AND (excluded.class_id, excluded.value) IS NOT (class_id, value)"""
 
 Check = Callable[[Sequence[Answer]], None]
 
@@ -125,6 +129,7 @@ class Answers:
         self._mirror: Mirror = mirror or InPlace()
         self._waiting: list[_Ticket] = []
         self._queue = threading.Lock()
+        self._unsure = False
         self.db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute("PRAGMA synchronous=FULL")
@@ -184,18 +189,24 @@ class Answers:
         """Take in what others have put into the mirror."""
         for rows in self._mirror.new():
             with self.transaction() as db:
-                db.executemany(_INSERT.replace("INSERT", "INSERT OR IGNORE", 1), rows)
+                db.executemany(_TAKE_IN, rows)
 
     def _flush(self) -> None:
         with self._queue:
             tickets, self._waiting = self._waiting, []
         try:
+            if self._unsure:
+                # The last put failed, but what it was to write may be there: others may have read it by now.
+                self.pull()
+                self._unsure = False
             with self.transaction() as db:
                 stored: list[Answer] = []
                 for ticket in tickets:
                     stored += ticket.store(db)
                 if stored:
+                    self._unsure = True
                     self._mirror.put([{name: asdict(row)[name] for name in _STORED} for row in stored])
+            self._unsure = False
         except BaseException as error:
             for ticket in tickets:
                 ticket.error = ticket.error or error

@@ -5,7 +5,7 @@ pixels of held-out images (holdout) and, in the first round, whole images (kinds
 appears last, whole: what is in it may be asked.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.annotation.answers import Place
+from pipelines.annotation.answers import Answer, Place, heads
 from weakseg import seeding
 from weakseg.schema import QUERIES, VOID
 
@@ -79,6 +79,27 @@ def places(table: pa.Table) -> list[Place]:
         pc.fill_null(table[name], -1).to_pylist() if name in names[3:] else table[name].to_pylist() for name in names
     ]
     return list(zip(*columns, strict=True))
+
+
+def unanswered(queries: pa.Table, answers: Iterable[Answer]) -> pa.Table:
+    """The queries whose pixel (or superpixel) nobody has answered, in whatever round.
+
+    Args:
+        queries: Rows of the queries table.
+        answers: All answers so far.
+    """
+    known = {
+        _subject(place)
+        for place, by_name in heads(answers).items()
+        if not all(answer.withdrawn for answer in by_name.values())
+    }
+    return queries.filter(pa.array([_subject(place) not in known for place in places(queries)], pa.bool_()))
+
+
+def _subject(place: Place) -> tuple[str, str, int, int]:
+    """What a question is about, whichever round asks: a pixel, or a superpixel wherever in it the question points."""
+    _, kind, image_id, y, x, segment = place
+    return (kind, image_id, segment, -1) if kind == "region" else (kind, image_id, y, x)
 
 
 def repeats(queries: pa.Table, share: float, *, seed: int, round: int) -> pa.Table:

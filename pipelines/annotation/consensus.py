@@ -22,12 +22,12 @@ def wanted(classes: Sequence[int], *, copies: int, people: int) -> int:
     Args:
         classes: The answers so far, one per annotator.
         copies: How often it is asked to begin with.
-        people: How many annotators there are; nobody is asked twice.
+        people: How many could answer, those who did included; nobody is asked twice.
 
     Returns:
         At least 1; one more than there are answers while they do not agree and somebody is left to ask.
     """
     planned = min(copies, people)
-    if copies > 1 and planned <= len(classes) < people and decide(classes) is None:
+    if planned <= len(classes) < people and decide(classes) is None:
         return len(classes) + 1
     return max(1, planned)

@@ -12,8 +12,7 @@ from typing import Any
 from pipelines.annotation import leases
 from pipelines.annotation.answers import Answer, Answers, answered_at, current_at
 from pipelines.annotation.asked import ASKED, Question, questions
-from pipelines.annotation.consensus import wanted
-from pipelines.annotation.rounds import Standing
+from pipelines.annotation.rounds import Standing, needed
 from pipelines.ledger import Ledger
 
 LOOK_SECONDS = {True: 1.0, False: 5.0}
@@ -75,7 +74,8 @@ class Desk:
     @property
     def standing(self) -> Standing | None:
         """The newest round; None before the first is asked."""
-        return self.rounds[max(self.rounds)] if self.rounds else None
+        with self.answers.lock:
+            return self.rounds[max(self.rounds)] if self.rounds else None
 
     @property
     def asking(self) -> Standing | None:
@@ -95,7 +95,7 @@ class Desk:
                 while self.ledger.exists(f"{self.ledger.round(len(self.rounds))}/{ASKED}"):
                     number = len(self.rounds)
                     table = self.ledger.read_table(f"{self.ledger.round(number)}/{ASKED}")
-                    standing = Standing(number, questions(table), len(self.people), self._closed(number))
+                    standing = Standing(number, questions(table), frozenset(self.people), self._closed(number))
                     standing.feed(row for row in self.answers.since() if row.round == number and row.seq <= self._seq)
                     self.rounds[number] = standing
                 self._looked = time.monotonic()
@@ -195,15 +195,16 @@ class Desk:
         for row in rows:
             question = self.rounds[row.round].by_place[row.place]
             given = current_at(db, row.place)
+            lease = row.round, question.page, row.image_id, row.annotator
             if row.annotator in given:
+                if row.withdrawn:  # who takes an answer back is about to give another
+                    leases.take(db, *lease, now=self.clock(), lifetime=self.lifetime)
                 continue
             if row.withdrawn:
                 raise Refused("bad_request", "There is no answer to take back.")
-            lease = row.round, question.page, row.image_id, row.annotator
             if leases.since(db, *lease) is None and not answered_at(db, row.place, row.annotator):
                 raise Refused("not_yours", "This image is not yours to answer: ask for work first.")
-            classes = [-1 if other.class_id is None else other.class_id for other in given.values()]
-            enough = len(given) >= wanted(classes, copies=question.copies, people=len(self.people))
+            enough = len(given) >= needed(given, question, frozenset(self.people))
             if enough or not leases.take(db, *lease, now=self.clock(), lifetime=self.lifetime):
                 raise Refused("lease_lost", "This image went to somebody else while you were away.")
 

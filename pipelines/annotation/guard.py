@@ -3,7 +3,6 @@
 import json
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipelines.annotation.security import host_of
 
@@ -70,8 +69,8 @@ class Guard:
         if len(hosts) != 1 or host_of(hosts[0]) not in self._hosts:
             return 400, error("bad_host", "This server does not go by that name: use the link that weakseg printed.")
         if method not in ("GET", "HEAD"):
-            origin = urlsplit(found.get("origin", ""))
-            if origin.scheme not in ("http", "https") or origin.netloc.lower() != hosts[0].strip().lower():
+            scheme, _, netloc = found.get("origin", "").lower().partition("://")
+            if scheme not in ("http", "https") or netloc != hosts[0].strip().lower():
                 return 403, error("bad_origin", "Only pages of this server may send anything.")
             if found.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 return 415, error("not_json", "Expected Content-Type: application/json.")

@@ -123,14 +123,13 @@ def _polygons(drawn: list[Drawn], classes: int, size: tuple[int, int]) -> str:
 
 
 def shown(class_id: int | None, value: str | None, kind: str) -> dict[str, Any]:
-    """An answer's content as the page gets it."""
+    """An answer's content as the page gets it; without a value ``void`` tells "cannot tell" from "taken back"."""
+    if kind not in ("proportions", "coarse"):
+        return {"class": class_id}
+    void = {"void": True} if class_id == VOID else {}
+    given = None if value is None else json.loads(value)
     if kind == "proportions":
-        return {"proportions": None if value is None else json.loads(value)}
-    if kind == "coarse":
-        rows = None if value is None else json.loads(value)
-        return {
-            "polygons": None
-            if rows is None
-            else [{"class": row["class_id"], "points": row["points"], "holes": row.get("holes", [])} for row in rows]
-        }
-    return {"class": class_id}
+        return {"proportions": given, **void}
+    if given is not None:
+        given = [{"class": row["class_id"], "points": row["points"], "holes": row.get("holes", [])} for row in given]
+    return {"polygons": given, **void}

@@ -49,10 +49,13 @@ class Batches:
     storage: Storage
     folder: str
     _seen: set[str] = field(default_factory=set)
+    _last: int = 0
 
     def put(self, rows: list[Row]) -> None:
         """Create one object. The time in its name keeps batches in order, the token makes it unique."""
-        key = f"{self.folder}/{time.time_ns():020d}-{secrets.token_hex(8)}.json"
+        # Later than all that were seen: a correction must not come before what it corrects where clocks differ.
+        self._last = max(time.time_ns(), self._last + 1)
+        key = f"{self.folder}/{self._last:020d}-{secrets.token_hex(8)}.json"
         # Nobody else can have the name: an object that is there already is ours, put by a try whose reply was lost.
         self.storage.create_once(key, json.dumps(rows, ensure_ascii=False).encode())
         self._seen.add(key)
@@ -61,6 +64,12 @@ class Batches:
         """The batches of others, and after a restart those of before, in order of their names."""
         for key in self.storage.list(self.folder):
             if key not in self._seen:
-                rows = json.loads(self.storage.read_bytes(key))
-                self._seen.add(key)
-                yield rows
+                yield json.loads(self.storage.read_bytes(key))
+                self._seen.add(key)  # only now: what could not be taken in is given again
+                self._last = max(self._last, _number(key))
+
+
+def _number(key: str) -> int:
+    """The time in a batch's name; 0 for what somebody else put there."""
+    head = key.rpartition("/")[2].partition("-")[0]
+    return int(head) if head.isdecimal() else 0

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,13 +23,13 @@ class Standing:
     Args:
         number: The round.
         questions: What it asks.
-        people: How many annotators there are.
+        people: The annotators; answers of others, which come from files, count beside theirs.
         closed: Whether its label table is written.
     """
 
     number: int
     questions: list[Question]
-    people: int
+    people: frozenset[str]
     closed: bool = False
     by_place: dict[Place, Question] = field(default_factory=dict)
     by_image: dict[tuple[str, str], list[Question]] = field(default_factory=lambda: defaultdict(list))
@@ -43,7 +43,7 @@ class Standing:
             self.by_place[question.place] = question
             self.by_image[question.page, question.image_id].append(question)
             self._open[question.page][question.image_id] = None
-            self._pages.setdefault(question.page, Tally()).asked += min(question.copies, self.people)
+            self._pages.setdefault(question.page, Tally()).asked += self._planned(question)
 
     def feed(self, rows: Iterable[Answer]) -> None:
         """Take in rows of this round in order of arrival; those to nothing that was asked are passed over."""
@@ -69,7 +69,7 @@ class Standing:
     def lacks(self, question: Question) -> bool:
         """Whether a further answer is wanted."""
         given = self.given(question)
-        return len(given) < wanted(_classes(given), copies=question.copies, people=self.people)
+        return len(given) < needed(given, question, self.people)
 
     def mine(self, question: Question, annotator: str) -> Answer | None:
         """An annotator's last row about a question, a withdrawal too."""
@@ -110,7 +110,10 @@ class Standing:
         }
 
     def _given(self, question: Question) -> int:
-        return min(len(self.given(question)), min(question.copies, self.people))
+        return min(len(self.given(question)), self._planned(question))
+
+    def _planned(self, question: Question) -> int:
+        return min(question.copies, len(self.people))
 
     def decision(self, question: Question) -> int | None:
         """The majority's class; None while undecided, 255 where nobody is left to ask."""
@@ -147,7 +150,18 @@ class Tally:
         return rest * (now - min(recent)) / len(recent)
 
 
-def _classes(given: dict[str, Answer]) -> list[int]:
+def needed(given: Mapping[str, Answer], question: Question, people: frozenset[str]) -> int:
+    """How many answers a question needs.
+
+    Args:
+        given: Those that it has, by annotator.
+        question: The question.
+        people: The annotators.
+    """
+    return wanted(_classes(given), copies=question.copies, people=len(people | given.keys()))
+
+
+def _classes(given: Mapping[str, Answer]) -> list[int]:
     # Whole-image answers are never asked twice: any number stands for them.
     return [-1 if row.class_id is None else row.class_id for row in given.values()]
 

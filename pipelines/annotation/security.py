@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import socket
+import threading
 import time
 from base64 import urlsafe_b64encode
 from collections import defaultdict, deque
@@ -132,17 +133,20 @@ class RateLimit:
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._times: dict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
 
     def wait(self, name: str, events: int = 1, *, now: float | None = None) -> float:
         """Count events; the seconds to wait if they are too many, which are then not counted.
 
         A call of more events than a second allows is let through at the price of the time that they take.
         """
-        moment, times = time.monotonic() if now is None else now, self._times[name]
-        while times and times[0] <= moment - 1.0:
-            times.popleft()
-        # Times in the future are events of a large batch, spread over the seconds that they use up.
-        if times and len(times) + min(events, self._rate) > self._rate:
-            return max(0.01, times[0] + 1.0 - moment)
-        times.extend(moment + number // self._rate for number in range(events))
-        return 0.0
+        moment = time.monotonic() if now is None else now
+        with self._lock:  # requests are served by several threads
+            times = self._times[name]
+            while times and times[0] <= moment - 1.0:
+                times.popleft()
+            # Times in the future are events of a large batch, spread over the seconds that they use up.
+            if times and len(times) + min(events, self._rate) > self._rate:
+                return max(0.01, times[0] + 1.0 - moment)
+            times.extend(moment + number // self._rate for number in range(events))
+            return 0.0

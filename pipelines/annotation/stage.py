@@ -1,7 +1,7 @@
 """The driver's side: a round is written down to be asked, waited for, and closed with its tables."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.annotation import asked
+from pipelines.annotation.answers import Answer
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.statistics import annotators
 from pipelines.annotation.tables import new_rows
@@ -45,17 +46,21 @@ def run(config: Config, ledger: Ledger, round: int, desk: Desk, *, masks: Masks 
         The round's labels.
     """
     folder = ledger.round(round)
-    if not ledger.exists(f"{folder}/{asked.ASKED}"):
-        ledger.write_table(f"{folder}/{asked.ASKED}", to_ask(config, ledger, round, masks=masks))
     desk.refresh(now=True)
+    if not ledger.exists(f"{folder}/{asked.ASKED}"):
+        known = desk.answers.since()
+        ledger.write_table(f"{folder}/{asked.ASKED}", to_ask(config, ledger, round, masks=masks, answers=known))
+        desk.refresh(now=True)
     standing = desk.rounds[round]
     total = len(standing.questions)
     with console.stage(f"round {round}: people answer", total=total) as stage:
         while True:
             desk.refresh()
-            done = sum(bool(standing.given(question)) for question in standing.questions)
+            with desk.answers.lock:  # the page may be answered meanwhile
+                done = sum(bool(standing.given(question)) for question in standing.questions)
+                complete = standing.complete(config.labelling.answered_share)
             stage.advance(max(0, done - stage.done))
-            if standing.complete(config.labelling.answered_share):
+            if complete:
                 break
             time.sleep(POLL_SECONDS)
     return close(ledger, round, desk, masks=masks)
@@ -84,7 +89,8 @@ def close(ledger: Ledger, round: int, desk: Desk, *, masks: Masks | None) -> pa.
     folder = ledger.round(round)
     ledger.write_table(f"{folder}/{CHECKS}", found.checks)
     for name, table in (("proportions", found.proportions), ("coarse", found.coarse)):
-        if table.num_rows:
+        # A driver that died before the labels were written may have left answers that were taken back since.
+        if table.num_rows or ledger.exists(supervision_part(name, round)):
             made = in_files(ledger.pool, table) if name == "coarse" else table
             ledger.write_table(supervision_part(name, round), made)
     ledger.write_json(f"{folder}/{PEOPLE}", people)
@@ -130,7 +136,9 @@ def checks(ledger: Ledger, round: int) -> pa.Table:
     return pa.concat_tables([LABELS.empty_table(), *(ledger.read_table(key) for key in keys if ledger.exists(key))])
 
 
-def to_ask(config: Config, ledger: Ledger, round: int, *, masks: Masks | None) -> pa.Table:
+def to_ask(
+    config: Config, ledger: Ledger, round: int, *, masks: Masks | None, answers: Iterable[Answer] = ()
+) -> pa.Table:
     """Everything that is asked in a round, in the pool's order of images.
 
     Args:
@@ -138,18 +146,19 @@ def to_ask(config: Config, ledger: Ledger, round: int, *, masks: Masks | None) -
         ledger: The run.
         round: Which round.
         masks: As for :func:`run`.
+        answers: Those there are: what one of them tells, such as a late one, is not asked again.
     """
     labelling, pool = config.labelling, ledger.pool
     tables = [QUERIES.empty_table()]
     if config.supervision.points:
-        queries = ledger.read_table(f"{ledger.round(round)}/queries.parquet")
+        queries = asked.unanswered(ledger.read_table(f"{ledger.round(round)}/queries.parquet"), answers)
         tables += [queries, asked.repeats(queries, labelling.repeat, seed=config.seed, round=round)]
         if masks is not None:
             tables.append(asked.controls(queries, labelling.control, masks, seed=config.seed, round=round))
-        held = pool.index("holdout")
-        ids = held.image_ids.to_pylist()
-        sizes = dict(zip(ids, zip(held.heights.tolist(), held.widths.tolist(), strict=True), strict=True))
-        tables.append(asked.holdouts(ids, sizes, labelling.holdout_points, seed=config.seed, round=round))
+    held = pool.index("holdout")
+    ids = held.image_ids.to_pylist()
+    sizes = dict(zip(ids, zip(held.heights.tolist(), held.widths.tolist(), strict=True), strict=True))
+    tables.append(asked.holdouts(ids, sizes, labelling.holdout_points, seed=config.seed, round=round))
     if round == 0:
         tables += [
             asked.whole_images(pool.index("train").image_ids.to_pylist(), kind, round=round)

@@ -97,11 +97,16 @@ def _record(head: Answer, rows: Mapping[str, Answer], published: Collection[str]
         "segment": None if segment < 0 else segment,
         "class_id": VOID if head.class_id is None else head.class_id,
         "value": head.value,
-        "annotator": head.annotator,
+        "annotator": recorded(head.annotator),
         "seconds": head.seconds,
         "labelled_at": datetime.fromisoformat(head.labelled_at),
         "supersedes": None if before is None else before.answer_id,
     }
+
+
+def recorded(annotator: str) -> str:
+    """An annotator as the tables name them: ``browser:NAME``, or ``import:FILE``."""
+    return annotator if annotator.startswith("import:") else f"browser:{annotator}"
 
 
 def _settled(place: Place, by_name: Sequence[Answer]) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import dirname, join, normpath
 from typing import Any
 
 from pipelines.config.document import RECIPES, find, read
 from weakseg.errors import ConfigError
+
+_S3 = "s3://"
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,8 @@ class Layer:
     """What one file says.
 
     Attributes:
-        name: A recipe's name or the file's path, for messages.
-        file: The file.
+        name: A recipe's name or the file's path or address, for messages.
+        file: The file; of one in a bucket only its name means something.
         content: Its top-level mapping, without `base`.
     """
 
@@ -28,29 +31,34 @@ def layers(source: str) -> list[Layer]:
     """A file, its base, the base of that, and so on.
 
     Args:
-        source: A recipe's name, or the path of a YAML file. A base is one as well, its path relative to its file.
+        source: A recipe's name, or the path or s3:// address of a YAML file. A base is one as well, its path relative
+            to its file.
 
     Returns:
         What each says; the first one's word counts most.
 
     Raises:
         ConfigError: A file is missing or cannot be read, `base` is no name, or a file is its own base in the end.
+        ResourceError: S3 refuses.
     """
-    file = find(source)
     found: list[Layer] = []
+    field, folder = "--config", None
     while True:
-        content = read(file)
+        bucket = source.startswith(_S3)
+        file = Path(source) if bucket else find(source, field=field, folder=folder)
+        name = source if bucket else _name(file)
+        if any(name == layer.name or _same(file, layer.file) for layer in found):
+            circle = " -> ".join([*(layer.name for layer in found), name])
+            raise ConfigError([f"{field}: a file cannot be its own base ({circle}); take one of these bases out"])
+        content = read(source if bucket else file, field=field)
         base = content.pop("base", None)
-        found.append(Layer(_name(file), file, content))
+        found.append(Layer(name, file, content))
         if base is None:
             return found
-        field = f"{found[-1].name}: base"
+        field = f"{name}: base"
         if not isinstance(base, str) or not base:
             raise ConfigError([f"{field}: expected a recipe's name or the path of a YAML file, got {base!r}"])
-        file = find(base, field=field, folder=file.parent)
-        if any(file.samefile(layer.file) for layer in found):
-            circle = " -> ".join([*(layer.name for layer in found), _name(file)])
-            raise ConfigError([f"{field}: a file cannot be its own base ({circle}); take one of these bases out"])
+        folder, source = file.parent, _beside(name, base) if bucket else base
 
 
 def combine(stack: list[Layer]) -> dict[str, Any]:
@@ -101,6 +109,16 @@ def _says(content: Any, path: tuple[str, ...]) -> bool:
             return False
         content = content[name]
     return True
+
+
+def _same(file: Path, other: Path) -> bool:
+    return file.exists() and other.exists() and file.samefile(other)
+
+
+def _beside(address: str, base: str) -> str:
+    """The base of a file in a bucket: a path is another address there, a recipe's name stays one."""
+    is_path = base.endswith((".yaml", ".yml")) and not base.startswith((_S3, "/", "~"))
+    return f"{_S3}{normpath(join(dirname(address.removeprefix(_S3)), base))}" if is_path else base
 
 
 def _name(file: Path) -> str:

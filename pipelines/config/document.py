@@ -75,29 +75,43 @@ def find(source: str, *, field: str = "--config", folder: Path | None = None) ->
     )
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(place: Path | str, *, field: str = "--config") -> dict[str, Any]:
     """A configuration file's content.
 
     Args:
-        path: The file.
+        place: The file, or its s3:// address.
+        field: What names it, for messages.
 
     Returns:
         Its top-level mapping; empty for an empty file.
 
     Raises:
-        ConfigError: Not text, not YAML, or no mapping at the top.
+        ConfigError: Not there, not text, not YAML, or no mapping at the top.
+        ResourceError: S3 refuses.
     """
     try:
-        content = parse(path.read_text(encoding="utf-8"))
+        data = place.read_bytes() if isinstance(place, Path) else _fetch(place, field)
+        content = parse(data.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+        raise ConfigError([f"{place}: cannot be read: {error}"]) from error
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}: {_yaml_fault(error)}"]) from error
+        raise ConfigError([f"{place}: {_yaml_fault(error)}"]) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError([f"{path}: expected sections such as data: and training:, got {str(content)[:60]!r}"])
+        raise ConfigError([f"{place}: expected sections such as data: and training:, got {str(content)[:60]!r}"])
     return {str(name): value for name, value in content.items()}
+
+
+def _fetch(address: str, field: str) -> bytes:
+    from pipelines import s3  # it takes its time, and few need it
+
+    place = s3.Address.parse(address)
+    try:
+        with s3.refusals(f"{field} {address}"):
+            return s3.read(place.bucket, place.prefix)
+    except FileNotFoundError:
+        raise ConfigError([f"{field}: no such file: {address}"]) from None
 
 
 def override(content: dict[str, Any], assignments: list[str]) -> list[str]:

@@ -41,7 +41,8 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
     """Read and check a configuration.
 
     Args:
-        source: A recipe's name or the path of a YAML file, which may have a `base` (see :mod:`pipelines.config.base`).
+        source: A recipe's name, or the path or s3:// address of a YAML file, which may have a `base` (see
+            :mod:`pipelines.config.base`).
         overrides: `section.field=value` each, the value in YAML.
         verb: What it is for. `status`, `report`, `annotate` and `config` only look: an environment variable in a path
             need not be set, the weights file need not exist. Only `active` asks, so the others take any number of

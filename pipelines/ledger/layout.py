@@ -82,8 +82,8 @@ def configured_holdout(config: Mapping[str, Any]) -> tuple[float, int] | None:
     Args:
         config: The whole configuration as plain values.
     """
-    labelling, supervision = config.get("labelling") or {}, config.get("supervision") or {}
-    if labelling.get("annotator") != "browser" or not supervision.get("points") or not labelling.get("holdout"):
+    labelling = config.get("labelling") or {}
+    if labelling.get("annotator") != "browser" or not labelling.get("holdout"):
         return None
     return float(labelling["holdout"]), int(config["seed"])
 

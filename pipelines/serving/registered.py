@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
+from pipelines.credentials import anonymous, hidden
 from weakseg.datasets import Classes
 from weakseg.errors import ResourceError
 from weakseg.prediction import View
@@ -127,16 +128,9 @@ def _answers(address: str, uri: str) -> Iterator[None]:
     """MLflow's errors, and those of whatever holds the artifacts, as one line."""
     try:
         yield
-    except MlflowException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ResourceError(f"--model: {address} cannot be had from {_public(uri)}: {reason}") from error
-    except OSError as error:
-        raise ResourceError(f"--model: {address} cannot be had from {_public(uri)}: {error}") from error
-
-
-def _public(uri: str) -> str:
-    """An address without the password that it may carry."""
-    return re.sub(r"://[^/@]*@", "://", uri)
+    except (MlflowException, OSError) as error:
+        reason = hidden(str(error)).strip().splitlines()[0]
+        raise ResourceError(f"--model: {address} cannot be had from {anonymous(uri)}: {reason}") from error
 
 
 @contextmanager

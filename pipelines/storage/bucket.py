@@ -299,11 +299,17 @@ class Bucket:
             client.list_objects_v2(Bucket=self.at.bucket, Prefix=_below(self.at.key()), MaxKeys=1)
             client.put_object(Bucket=self.at.bucket, Key=probe, Body=b"weakseg")
             s3.read(self.at.bucket, probe)
-            ignored = objects.put(self.at.bucket, probe, b"again", IfNoneMatch="*")
+            conditions = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
+            ignored = [
+                name
+                for name, condition in conditions.items()
+                if objects.put(self.at.bucket, probe, b"again", **condition) is not None
+            ]
             client.delete_object(Bucket=self.at.bucket, Key=probe)
+            client.list_multipart_uploads(Bucket=self.at.bucket, Prefix=probe, MaxUploads=1)
         if ignored:
             raise ResourceError(
-                f"{self._what}: this server ignores puts under a condition (If-None-Match), "
+                f"{self._what}: this server ignores puts under a condition ({', '.join(ignored)}), "
                 "without which two drivers could write one run; use AWS S3 or a server that knows them"
             )
 

@@ -13,6 +13,7 @@ from pipelines import prepare, resources, signals, train
 from pipelines.config import Config
 from pipelines.config.space import Point, seeds, words
 from pipelines.console import Console, duration
+from pipelines.credentials import hidden
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.pool import Pool
 from pipelines.storage import Storage, open_storage
@@ -36,7 +37,7 @@ from pipelines.sweep.trial import Task, run
 from pipelines.sweep.tuning import ATTEMPTS, Carry, run_trials
 from pipelines.tracking import Tracker, open_tracker
 from pipelines.versions import versions
-from weakseg.errors import DataError, ResourceError
+from weakseg.errors import ConfigError, DataError, ResourceError
 
 TUNE = "tune"
 """What Ray Tune writes, below the sweep's folder: nothing that counts."""
@@ -205,17 +206,15 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
     config, ledger, console = state.config, state.ledger, state.console
     assert config.sweep is not None
     left = {trial.name: trial for trial in found if trial.name not in state.records}
-    tasks = {
-        name: Task(
-            trial_config(config, trial, ledger.storage),
-            config.sweep.verb,
-            config.sweep.metric,
-            relay.mailbox,
-            state.run_id,
-            console.verbose,
-        )
-        for name, trial in left.items()
-    }
+    tasks = {}
+    for name, trial in left.items():
+        try:
+            plan = trial_config(config, trial, ledger.storage)
+        except ConfigError as error:  # of Optuna's: all others were checked before
+            ledger.write_bytes(f"failures/{name}.txt", str(error).encode())
+            state.failures[name] = str(error).splitlines()[0]
+            continue
+        tasks[name] = Task(plan, config.sweep.verb, config.sweep.metric, relay.mailbox, state.run_id, console.verbose)
 
     def told(name: str, what: str) -> None:
         trial = left[name]
@@ -236,11 +235,13 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
         ledger.write_json(f"trials/{name}.json", record)
         state.records[name] = record
         scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
-        told(name, f"{scored}, stopped" if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
+        behind = "stopped, as it was behind others"  # without its score: that of a training is its loss
+        told(name, behind if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
         trial_finished(len(state.records))
 
     def on_failed(name: str, error: str) -> None:
         _end(state, relay.opened.get(name), "FAILED")
+        error = hidden(error)
         ledger.write_bytes(f"failures/{name}.txt", error.encode())
         state.failures[name] = error.splitlines()[-1]
         told(name, f"failed {ATTEMPTS} times, at last with {state.failures[name]}")

@@ -15,7 +15,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from pipelines.credentials import worker_env
+from pipelines.credentials import hidden, worker_env
 from pipelines.resources import driver_share
 from pipelines.tracking import Tracker
 
@@ -141,7 +141,10 @@ def relayed(tracker: Tracker) -> Iterator[Relay]:
 
 
 def _plain(error: Exception) -> Exception:
-    """The error itself where it can travel, else one of its words."""
+    """The error itself where it can travel and names no credentials, which stay here; else one of its words."""
+    told = hidden(str(error))
+    if told != str(error):
+        return RuntimeError(f"{type(error).__name__}: {told}")
     try:
         ray.cloudpickle.loads(ray.cloudpickle.dumps(error))
     except Exception:

@@ -1,5 +1,6 @@
 """What a sweep's trials add up to: one row per point, and the pictures of them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ NAMES = {"miou": "mIoU", "boundary_f1": "boundary F1"}
 
 Row = dict[str, Any]
 
+_BUDGET = ("labelling.pixels_per_image", "labelling.rounds")
+"""Which fields of section `labelling` say how much is asked."""
+_CLASS_WEIGHTS = "loss.class_weights"
+"""The one field of section `loss` that is no weight of a term."""
+
 
 def rows(trials: Sequence[Trial], records: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """One row per point, in the order of the trials.
@@ -34,7 +40,7 @@ def rows(trials: Sequence[Trial], records: Mapping[str, Mapping[str, Any]]) -> l
     """
     points: dict[str, list[Trial]] = {}
     for trial in trials:
-        points.setdefault(words(trial.point), []).append(trial)
+        points.setdefault(json.dumps(trial.point), []).append(trial)
     found = []
     for members in points.values():
         told = [records[trial.name] for trial in members if trial.name in records]
@@ -124,19 +130,17 @@ def figures(config: Config, table: Sequence[Row]) -> dict[str, bytes]:
 
 
 def _axes(fields: Sequence[str]) -> tuple[str, str] | None:
-    """The fields down and to the right: a weight of the loss over what is asked, where both are swept."""
+    """The fields down and to the right: a weight of the loss over the budget, where both are swept."""
     if len(fields) < 2:
         return None
-    loss = next((name for name in fields if name.startswith("loss.")), None)
-    budget = next((name for name in fields if name.startswith("labelling.")), None)
-    if loss and budget:
-        return loss, budget
-    return fields[0], fields[1]
+    weights = sorted((name for name in fields if name.startswith("loss.")), key=lambda name: name == _CLASS_WEIGHTS)
+    asked = sorted((name for name in fields if name.startswith("labelling.")), key=lambda name: name not in _BUDGET)
+    return (weights[0], asked[0]) if weights and asked else (fields[0], fields[1])
 
 
 def _values(table: Sequence[Row], field: str) -> list[Any]:
     """A field's values: numbers by size, anything else as listed."""
-    found = {_word(row["point"][field]): row["point"][field] for row in table}
+    found = {json.dumps(row["point"][field]): row["point"][field] for row in table}
     values = list(found.values())
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return sorted(values) if numbers else values

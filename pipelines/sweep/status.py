@@ -35,7 +35,7 @@ def sweep_status(ledger: Ledger, console: Console) -> dict[str, Any]:
     Returns:
         run, step, done, running (names), planned, owner, best (the recipe's address, None before the end).
     """
-    config = Config.model_validatejson.dumps(json.dumps(ledger.record["config"]))
+    config = Config.model_validate_json(json.dumps(ledger.record["config"]))
     done, count = finished(ledger), planned(config)
     trial = re.compile(re.escape(ledger.run) + r"-[0-9a-f]{8}-s\d+")
     names = [name for name in ledger.storage.folders("runs") if trial.fullmatch(name) and name not in done]

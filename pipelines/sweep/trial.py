@@ -59,8 +59,9 @@ def run(task: Task, report: Report) -> dict[str, Any]:
     epochs_told = 0
 
     def on_round(metrics: dict[str, Any]) -> None:
-        if task.verb == "active" and metrics["validation"]:
-            report({"score": score(metrics["validation"], task.metric)})
+        found = score(metrics["validation"], task.metric) if metrics["validation"] else None
+        if task.verb == "active" and found is not None:
+            report({"score": found})
 
     def on_epochs(rows: Sequence[Mapping[str, Any]]) -> None:
         nonlocal epochs_told

@@ -103,9 +103,10 @@ def _trainable(tasks: dict[str, Task], carry: Carry) -> Callable[[dict[str, Any]
             fault = users_fault(error)
             if fault is None:
                 raise
-            tune.report({"score": None, "fault": str(fault)})
+            tune.report({"fault": str(fault)})
             return
-        tune.report({"score": outcome["score"], "outcome": outcome})
+        # Without `score`: ASHA compares how trials go, and what one comes to may be another measure.
+        tune.report({"outcome": outcome})
 
     return trial
 

@@ -25,10 +25,10 @@ def add(storage: Storage, name: str, *, epochs: int = 0, state: bool = True) -> 
         storage.write_bytes(f"{FOLDER}/{name}/state.pt", b"")
 
 
-def test_names_sort_by_how_far_the_training_had_come():
-    points = [(0, 16), (1, 0), (1, 16), (1, 128), (2, 0), (11, 0), (11, 3)]
-    names = [checkpoint_name(*point) for point in points]
-    assert sorted(names) == names
+def test_the_newest_is_the_one_that_has_come_furthest(storage: Storage):
+    for point in [(0, 16), (1, 0), (1, 16), (1, 128), (2, 0), (11, 0), (11, 3), (9999, 0), (10_000, 0), (10_000, 4)]:
+        add(storage, checkpoint_name(*point))
+        assert newest(storage, FOLDER) == checkpoint_name(*point)
 
 
 def test_the_newest_is_one_that_is_there_as_a_whole(storage: Storage):

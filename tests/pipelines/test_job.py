@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psutil
@@ -59,6 +59,11 @@ class Place:
     def client(self) -> MlflowClient:
         return MlflowClient(self.tracking or f"sqlite:///{self.root}/mlflow.db")
 
+    @property
+    def model(self) -> str:
+        """The registered model's name, on a server that other tests use too."""
+        return f"tiny-{PurePosixPath(self.root).name}"
+
 
 @pytest.fixture
 def in_folder(tmp_path: Path) -> Place:
@@ -92,7 +97,7 @@ def submit(
     file = checkout.parent / f"{job}.yaml"
     file.write_text(yaml.safe_dump(runtime_env))
     settings = [part for override in tiny.overrides(Path("x"), **changes) for part in ("--set", override)]
-    settings += ["--set", f"storage.root={place.root}"]
+    settings += ["--set", f"storage.root={place.root}", "--set", f"register.name={place.model}"]
     return head.ray(
         *("job", "submit", "--submission-id", job, "--working-dir", ".", "--runtime-env", str(file)),
         *("--entrypoint-resources", '{"driver": 1}', "--"),
@@ -126,28 +131,30 @@ def check_log(said: str) -> None:
 
 
 def statuses(place: Place) -> dict[str, str]:
-    client = place.client
+    client, key = place.client, Ledger.read(place.storage, "tiny").id
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments)
+    runs = client.search_runs(experiments, f"tags.`weakseg.key` LIKE '{key}%'")
     assert len({run.info.run_name for run in runs}) == len(runs)
     return {run.info.run_name: run.info.status for run in runs}
 
 
-def test_a_job_from_a_clean_checkout_runs_to_the_end_and_only_with_the_token(
-    head: Head, checkout: Path, in_folder: Place
+@pytest.mark.s3
+def test_a_job_from_a_clean_checkout_runs_to_the_end_on_s3_and_only_with_the_token(
+    head: Head, checkout: Path, on_servers: Place
 ):
-    refused = submit(head, checkout, in_folder, "stranger", token="")
-    done = submit(head, checkout, in_folder, "tiny", labelling__rounds="1")
+    refused = submit(head, checkout, on_servers, "stranger", token="")
+    done = submit(head, checkout, on_servers, "tiny", labelling__rounds="1")
     said, _ = refused.communicate(timeout=300)
     assert refused.returncode != 0
     assert "Authentication required" in said
     said = finished(done)
     check_log(said)
     assert result(said)["model"]["alias"] == "champion"
-    assert statuses(in_folder) == {"tiny": "FINISHED", "tiny/0": "FINISHED"}
-    version = in_folder.client.get_model_version("tiny", "1")
+    assert statuses(on_servers) == {"tiny": "FINISHED", "tiny/0": "FINISHED"}
+    version = on_servers.client.get_model_version(on_servers.model, "1")
     assert version.tags["git_sha"] == "clean"  # it ran from what was uploaded, not from a checkout of the node's
-    assert read_owner(in_folder.storage, "tiny") is None
+    assert read_owner(on_servers.storage, "tiny") is None
+    check_champion(on_servers)
 
 
 @pytest.mark.long
@@ -163,19 +170,24 @@ def test_a_stopped_job_gives_its_run_back_and_goes_on_when_submitted_again(
 @pytest.mark.timeout(1800)
 def test_on_s3_and_a_tracking_server_the_champion_predicts_without_ray(head: Head, checkout: Path, on_servers: Place):
     stop_and_go_on(head, checkout, on_servers)
+    check_champion(on_servers)
+
+
+def check_champion(place: Place) -> None:
+    """The registered champion is read back and predicts in a process that has no Ray."""
     code = (
         "import sys, mlflow, pandas as pd\n"
         "from weakseg.datasets import open_layout\n"
         "import io\n"
         "from PIL import Image\n"
         "photo = io.BytesIO(); Image.new('RGB', (64, 48), 'green').save(photo, 'PNG')\n"
-        "model = mlflow.pyfunc.load_model('models:/tiny@champion')\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "mask = model.predict(pd.DataFrame({'image': [photo.getvalue()]}))['mask'][0]\n"
         "print(Image.open(io.BytesIO(mask)).size, 'ray' in sys.modules)\n"
     )
     read = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "MLFLOW_TRACKING_URI": str(on_servers.tracking)},
+        [sys.executable, "-c", code, f"models:/{place.model}@champion"],
+        env={**os.environ, "MLFLOW_TRACKING_URI": str(place.tracking)},
         capture_output=True,
         text=True,
         check=False,

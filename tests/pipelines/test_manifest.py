@@ -1,4 +1,5 @@
 import hashlib
+import threading
 
 import pyarrow as pa
 import pytest
@@ -7,6 +8,7 @@ from pools import make_pool
 
 from pipelines import manifest as manifest_module
 from pipelines.pool import INDEX
+from pipelines.storage import Folder as FolderStorage
 from weakseg.datasets import Folder, Source, open_layout, records
 from weakseg.errors import DataError
 
@@ -46,6 +48,20 @@ def test_the_index_holds_every_image_in_order(data, tmp_path, monkeypatch):
     assert list(zip(index["part"].to_pylist(), index["row"].to_pylist(), strict=True)) == [
         (part, row) for part, rows in enumerate(pool.manifest["rows"]) for row in range(rows)
     ]
+
+
+def test_parts_are_read_several_at_a_time(data, tmp_path, monkeypatch):
+    """On S3 one after the other takes hours where there are tens of thousands."""
+    read, together = FolderStorage.read_table, threading.Barrier(3)
+
+    def meeting(self, key, **options):
+        if "/images/" in key and "sha256" in options["columns"]:
+            together.wait(timeout=20)
+        return read(self, key, **options)
+
+    monkeypatch.setattr(FolderStorage, "read_table", meeting)
+    pool = make_pool(open_layout("folder", str(data)), tmp_path / "root")
+    assert len(pool.parts) == 3
 
 
 def test_sizes_range_over_all_images(tmp_path):

@@ -20,7 +20,7 @@ from pipelines import predict as stage
 from pipelines.serving.registered import Registered, fetch
 from pipelines.storage import open_storage
 from weakseg.codec import decode_image, encode_png, read_mask
-from weakseg.datasets import Classes, resize_image
+from weakseg.datasets import Classes, LocalFiles, resize_image
 from weakseg.errors import DataError, ResourceError
 from weakseg.figures import overlay
 from weakseg.prediction import View
@@ -206,6 +206,44 @@ def test_from_bucket_to_bucket(ray_session: str, folder: Path, uri: str, s3_root
     assert call(source.root, output, uri)["predicted"] == 0
     with pytest.raises(DataError, match="masks would be taken for images"):
         call(source.root, f"{source.root}/out", uri)
+
+
+class Unshared(LocalFiles):
+    """A folder that other machines do not have."""
+
+    def __reduce__(self) -> tuple[type[LocalFiles], tuple[str]]:
+        return LocalFiles, ("/no/such/folder",)
+
+
+@pytest.mark.ray
+def test_a_folder_that_a_node_does_not_have_is_no_folder_of_bad_images(
+    ray_session: str, folder: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "open_inputs", lambda place: Unshared(place))
+    with pytest.raises(ResourceError, match=r"^--input: there is no folder /no/such/folder on node \S+; use one .*$"):
+        call(folder, tmp_path / "out", uri)
+    assert not (tmp_path / "out" / "predictions.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("machines", "actors", "gpu", "told"),
+    [
+        ([{"CPU": 8.0, "GPU": 1.0}], 2, True, "--gpu: 2 actors need a GPU each, the cluster has 1; lower --actors, or"),
+        ([{"CPU": 4.0}], 3, False, "--actors: 3 with 2 CPUs each (as many as it was checked with) do not fit"),
+        ([{"CPU": 1.0}], 1, False, "--actors: 1 with 2 CPUs each"),
+        ([{"CPU": 4.0}], 2, False, "--actors: 2 with 2 CPUs each leave no CPU"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_the_commands_words(
+    uri: str, monkeypatch: pytest.MonkeyPatch, machines: list[dict[str, float]], actors: int, gpu: bool, told: str
+) -> None:
+    monkeypatch.setattr(stage.resources, "machines", lambda: machines)
+    model = Registered("scenes", 1, {}, b"", Classes(("a",), ((0, 0, 0),)), View(), threads=2)
+    (fault,) = stage.resources._capacity_faults(stage._plan(model, actors=actors, gpu=gpu, uri=uri))
+    with pytest.raises(ResourceError) as caught, stage._in_our_words():
+        raise ResourceError(fault)
+    assert str(caught.value).startswith(told)
+    assert "cluster." not in str(caught.value)
 
 
 class TestRefusals:

@@ -117,6 +117,16 @@ def test_cpus_that_others_hold_are_waited_for_and_then_refused(monkeypatch: pyte
     resources.check(plan(), storage, wait=30)
 
 
+def test_cpus_that_others_hold_do_not_matter_where_an_autoscaler_may_start_more(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage
+):
+    cluster_of(monkeypatch, {"CPU": 4.0}, free=0.0)
+    monkeypatch.setattr("pipelines.machines._kinds", lambda: [({"CPU": 4.0}, 2)])
+    resources.check(plan(), storage, wait=0)
+    monkeypatch.setattr("pipelines.machines._kinds", lambda: [({"CPU": 4.0}, 1)])  # that one is there already
+    assert refusal(plan(), storage, wait=0).startswith("cluster: other work holds 4")
+
+
 @pytest.mark.parametrize(
     ("gpu", "gpus", "expected"),
     [("null", 0, False), ("null", 1, False), ("null", 2, True), ("false", 8, False), ("true", 0, True)],
@@ -169,6 +179,13 @@ def server() -> Iterator[tuple[str, list[int]]]:
             self.send_response(answers[0] if self.path == "/health" else 500)
             self.end_headers()
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            known = self.headers.get("Authorization") in (None, "Bearer right")
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            self.wfile.write(b"{}" if known else b"You are not\n authenticated")
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 
@@ -192,6 +209,25 @@ def test_tracking_server(
     assert refusal(plan(), storage).startswith("tracking.uri: http://127.0.0.1:9: no MLflow server answers")
     resources.check(plan(f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"), storage)
     assert "does not exist" in refusal(plan(f"tracking.uri=sqlite:///{tmp_path}/no/mlflow.db"), storage)
+
+
+def test_credentials_that_the_tracking_server_does_not_know_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage, server: tuple[str, list[int]]
+):
+    cluster_of(monkeypatch, {"CPU": 4.0})
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "right")
+    resources.check(plan(f"tracking.uri={server[0]}"), storage)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "word-of-nobody")
+    text = refusal(plan(f"tracking.uri={server[0]}"), storage)
+    assert text.startswith(f"tracking.uri: {server[0]}: the server refuses this user (401: You are not authenticated)")
+    assert "word-of-nobody" not in text
+    assert "\n" not in text
+
+
+def test_databricks_is_no_folder(monkeypatch: pytest.MonkeyPatch, storage: Storage):
+    cluster_of(monkeypatch, {"CPU": 4.0})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+    resources.check(plan(), storage)
 
 
 @pytest.mark.ray

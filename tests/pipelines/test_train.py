@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from pipelines import train
+from pipelines import train, train_worker
 from pipelines.checkpoints import SNAPSHOT
 from pipelines.storage import Folder, open_storage
-from weakseg.errors import WeaksegError
+from weakseg.errors import ImageError, ResourceError, WeaksegError
 
 pytestmark = pytest.mark.ray
 
@@ -142,6 +143,48 @@ def test_training_on_s3_is_the_same(
     assert left == ["runs/tiny/rounds/000/train/history.json"]
 
 
+@pytest.fixture
+def watched(tmp_path: Path) -> Any:
+    """What watches a training one of whose epochs is finished, given what hears of it."""
+    storage = open_storage(tmp_path)
+    storage.write_bytes("fit/epoch-0001/history.json", b'{"epochs": [{"epoch": 1}]}')
+    return lambda on_epochs: train._watched(tiny.console(), storage, "fit", 0, 2, on_epochs)
+
+
+def test_who_is_stopped_does_not_wait_for_a_slow_tracking_server(watched: Any) -> None:
+    asked, answered, over = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(rows: Any) -> None:
+        asked.set()
+        answered.wait(10)
+        over.set()
+
+    def stopped() -> None:
+        with watched(slow):
+            assert asked.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert not over.is_set()
+    answered.set()
+
+
+def test_a_tracking_server_that_fails_once_is_told_again(watched: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    heard, twice = [], threading.Event()
+
+    def failing(rows: Any) -> None:
+        heard.append(rows)
+        if len(heard) == 1:
+            raise RuntimeError("502 Bad Gateway\nand so on")
+        twice.set()
+
+    with watched(failing):
+        assert twice.wait(60)
+    assert heard == [[{"epoch": 1}]] * 2
+    assert "round 0: epochs could not be logged, trying again (502 Bad Gateway)\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -160,3 +203,23 @@ def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:
     save_file({"features.0.weight": torch.zeros(3, 3)}, file)
     with pytest.raises(WeaksegError, match=r"features\.0\."):
         train.check(tiny.config(tmp_path, model__weights=str(file)), classes=6)
+
+
+@pytest.mark.parametrize("error", [ImageError("p/1.png is cut short"), ResourceError("no network")])
+def test_what_one_worker_alone_may_meet_is_raised_there(error: WeaksegError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it came back as a result, the other workers would wait for this one in the next step."""
+
+    def fail(settings: dict[str, Any]) -> None:
+        raise error
+
+    monkeypatch.setattr(train_worker, "_train", fail)
+    with pytest.raises(type(error)):
+        train_worker.work({})
+
+
+def test_what_is_wrong_with_the_input_comes_back_and_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(settings: dict[str, Any]) -> None:
+        raise WeaksegError("the training has diverged")
+
+    monkeypatch.setattr(train_worker, "_train", fail)
+    assert train_worker.work({}) == {"error": "the training has diverged"}

@@ -1,13 +1,16 @@
 """The database of answers: durable, each once, superseded and never changed."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines.annotation import mirror
 from pipelines.annotation.answers import Answer, Answers, Conflict, heads
 from pipelines.annotation.mirror import Batches
 from pipelines.storage import open_storage
@@ -126,5 +129,86 @@ def test_another_machine_finds_the_batches(tmp_path: Path):
     two.pull()
     two.pull()
     assert [row.answer_id for row in two.since()] == [first.answer_id, second.answer_id]
+    for opened in (one, two):
+        opened.close()
+
+
+class Silent(Batches):
+    """A bucket that takes a batch and whose reply is lost, so often as it is told."""
+
+    lost = 0
+
+    def put(self, rows: list[dict[str, Any]]) -> None:
+        if self.lost:
+            self.lost -= 1
+            key = f"{self.folder}/{0:020d}-lost.json"
+            self.storage.create_once(key, json.dumps(rows).encode())
+            raise OSError("no reply")
+        super().put(rows)
+
+
+def test_a_batch_whose_reply_was_lost_is_not_contradicted_by_a_later_one(tmp_path: Path):
+    storage = open_storage(tmp_path / "storage")
+    bucket = Silent(storage, "batches")
+    answers = Answers(tmp_path / "one.sqlite", bucket)
+    bucket.lost = 1
+    with pytest.raises(OSError, match="no reply"):
+        answers.add([FIRST])
+    with pytest.raises(Conflict) as caught:  # nobody said that it was stored, but others may have read it
+        answers.add([replace(FIRST, class_id=0)])
+    assert caught.value.current is not None
+    assert caught.value.current.class_id == FIRST.class_id
+    answers.add([replace(FIRST, class_id=0, supersedes=caught.value.current.answer_id)])
+    driver = Answers(tmp_path / "two.sqlite", Batches(storage, "batches"))
+    assert [row.class_id for row in driver.since()] == [row.class_id for row in answers.since()] == [2, 0]
+    for opened in (answers, driver):
+        opened.close()
+
+
+def test_of_two_batches_with_one_answer_the_acknowledged_one_counts(tmp_path: Path):
+    storage = open_storage(tmp_path / "storage")
+    answers = Answers(tmp_path / "one.sqlite", Batches(storage, "batches"))
+    stored = answers.add([FIRST])[0]
+    given_up = {name: getattr(replace(stored, class_id=0), name) for name in mirror_columns()}
+    given_up["labelled_at"] = "2000-01-01T00:00:00+00:00"
+    for name in ("0-before", "9-after"):  # a put that was given up may arrive at any time
+        storage.create_once(f"batches/{name}.json", json.dumps([given_up]).encode())
+    answers.pull()
+    driver = Answers(tmp_path / "two.sqlite", Batches(storage, "batches"))
+    assert [row.class_id for row in driver.since()] == [row.class_id for row in answers.since()] == [2]
+    for opened in (answers, driver):
+        opened.close()
+
+
+def mirror_columns() -> list[str]:
+    return [name for name in Answer.__dataclass_fields__ if name != "seq"]
+
+
+def test_batches_stay_in_order_where_the_clock_goes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    storage = open_storage(tmp_path / "storage")
+    now = iter([2_000, 1_000])
+    monkeypatch.setattr(mirror.time, "time_ns", lambda: next(now))
+    one = Answers(tmp_path / "one.sqlite", Batches(storage, "batches"))
+    first = one.add([FIRST])[0]
+    one.close()
+    two = Answers(tmp_path / "two.sqlite", Batches(storage, "batches"))  # the server on another machine
+    second = two.add([replace(FIRST, class_id=0, supersedes=first.answer_id)])[0]
+    two.close()
+    driver = Answers(tmp_path / "three.sqlite", Batches(storage, "batches"))
+    assert [row.answer_id for row in driver.since()] == [first.answer_id, second.answer_id]
+    driver.close()
+
+
+def test_a_batch_that_could_not_be_taken_in_is_read_again(tmp_path: Path):
+    storage = open_storage(tmp_path / "storage")
+    one = Answers(tmp_path / "one.sqlite", Batches(storage, "batches"))
+    two = Answers(tmp_path / "two.sqlite", Batches(storage, "batches"))
+    one.add([FIRST])
+    two.db.execute("PRAGMA query_only=ON")  # as on a full disk
+    with pytest.raises(sqlite3.OperationalError):
+        two.pull()
+    two.db.execute("PRAGMA query_only=OFF")
+    two.pull()
+    assert len(two.since()) == 1
     for opened in (one, two):
         opened.close()

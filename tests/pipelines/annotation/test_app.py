@@ -128,8 +128,13 @@ def test_proportions_and_what_was_said_last(tmp_path: Path):
     assert found["last"] == [0.5, 0.3, 0.2]
     assert len(found["images"]) == 1
     other = found["images"][0]["queries"][0]["query"]
-    assert post(browser, {"query": other, "void": True}).json()["answers"][0]["proportions"] is None
+    void = post(browser, {"query": other, "void": True}).json()["answers"][0]
+    assert (void["proportions"], void["void"]) == (None, True)
     assert work(browser, kind="proportions")["images"] == []
+    found = browser.get("/api/history", params={"kind": "proportions"}).json()["history"]
+    assert [entry["answer"].get("void") for entry in found] == [True, None]
+    back = post(browser, {"query": other, "proportions": None, "replaces": void["id"]}).json()["answers"][0]
+    assert "void" not in back
 
 
 def test_polygons_lie_inside_the_image(tmp_path: Path):

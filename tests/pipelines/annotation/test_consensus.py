@@ -16,6 +16,7 @@ def test_the_majority_decides(classes: list[int], decision: int | None):
     [
         ([], 1, 4, 1),
         ([2], 1, 4, 1),
+        ([2, 1], 1, 4, 3),  # a file answered too
         ([], 2, 4, 2),
         ([2], 2, 4, 2),
         ([2, 2], 2, 4, 2),

@@ -197,3 +197,37 @@ def test_another_desk_finds_everything(tmp_path: Path):
     assert len(again.answers.since()) == 3
     assert mine[1] in images(again, "anna", 1)
     assert mine[1] not in images(again, "ben", 8)
+
+
+def test_what_was_taken_back_is_kept_for_a_second_thought(tmp_path: Path):
+    _, desk, _ = opened(tmp_path, annotators=("anna", "ben"), images=1)
+    (image_id,) = images(desk, "anna")
+    answer(desk, "anna", image_id)
+    assert images(desk, "anna") == []  # done with, and given back
+    question = desk.rounds[0].questions[0]
+    row = desk.rounds[0].mine(question, "anna")
+    assert row is not None
+    back = desk.add("anna", [Entry(question, None, None, 0.5, row.answer_id)])[0]
+    assert images(desk, "ben") == []
+    desk.add("anna", [Entry(question, 2, None, 0.5, back.answer_id)])
+    assert desk.rounds[0].complete(1.0)
+
+
+def test_a_file_that_disagrees_brings_a_person_in(tmp_path: Path):
+    from pipelines.annotation import exchange
+
+    _, desk, _ = opened(tmp_path, annotators=("anna", "ben"), images=1, pixels=1)
+    (image_id,) = images(desk, "anna")
+    answer(desk, "anna", image_id, 0)
+    images(desk, "anna")
+    question = desk.rounds[0].questions[0]
+    path = tmp_path / "a.csv"
+    path.write_text(f"image_id,y,x,class\n{image_id},{question.place[3]},{question.place[4]},water\n")
+    assert exchange.import_file(desk, path) == 1
+    desk.refresh(now=True)
+    assert not desk.rounds[0].complete(1.0)
+    assert images(desk, "anna") == []
+    assert images(desk, "ben") == [image_id]
+    answer(desk, "ben", image_id, 1)
+    assert desk.rounds[0].complete(1.0)
+    assert desk.rounds[0].decision(question) == 1

@@ -5,11 +5,14 @@ from typing import Any
 
 import annotation_site
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipelines.annotation import stage
 from pipelines.annotation.desk import Desk, Entry
-from weakseg.schema import VOID
+from pipelines.annotation.rounds import Standing
+from pipelines.console import Console
+from weakseg.schema import QUERIES, VOID
 from weakseg.supervision import PointIndex, current
 
 
@@ -53,7 +56,7 @@ def test_the_labels_of_a_round_are_its_answers(asked: tuple[annotation_site.Site
     answer_all(desk)
     rows = site.close(0).to_pylist()
     assert len(rows) == 6
-    assert {(row["class_id"], row["annotator"], row["round"]) for row in rows} == {(1, "anna", 0)}
+    assert {(row["class_id"], row["annotator"], row["round"]) for row in rows} == {(1, "browser:anna", 0)}
     assert [row["answer_id"] for row in rows] == [row.answer_id for row in desk.answers.since()]
     assert site.ledger().labels().num_rows == 6
 
@@ -191,3 +194,87 @@ def test_whole_images_become_the_records_that_training_reads(tmp_path: Path):
         assert mask_HW is not None
         assert (mask_HW[:24] == 2).all()
         assert (mask_HW[24:] == VOID).all()
+
+
+def test_what_a_late_answer_told_is_not_asked_again(asked: tuple[annotation_site.Site, Desk]):
+    site, desk = asked
+    found = desk.work("anna", "pixel", 8)
+    assert found is not None
+    late, never, *rest = found[0].questions
+    for question in rest:
+        desk.add("anna", [entry(question)])
+    site.close(0)
+    desk.refresh(now=True)
+    desk.add("anna", [entry(late, 2)])
+    with site.held() as ledger:
+        queries = ledger.read_table("rounds/000/queries.parquet").to_pylist()
+        again = [row | {"round": 1} for row in queries if (row["image_id"], row["y"], row["x"]) in places(late, never)]
+        assert len(again) == 2
+        table = pa.Table.from_pylist(again, schema=QUERIES)
+        ledger.write_table("rounds/001/queries.parquet", table)
+        (row,) = stage.to_ask(site.config, ledger, 1, masks=None, answers=desk.answers.since()).to_pylist()
+        assert (row["image_id"], row["y"], row["x"]) in places(never)
+
+
+def places(*questions: Any) -> set[tuple[str, int, int]]:
+    return {question.place[2:5] for question in questions}
+
+
+def test_a_round_of_which_everything_is_known_asks_nothing(
+    asked: tuple[annotation_site.Site, Desk], monkeypatch: pytest.MonkeyPatch
+):
+    site, desk = asked
+    found = desk.work("anna", "pixel", 8)
+    assert found is not None
+    late, *rest = found[0].questions
+    for question in rest:
+        desk.add("anna", [entry(question)])
+    site.close(0)
+    desk.refresh(now=True)
+    desk.add("anna", [entry(late, 2)])
+    complete = Standing.complete
+
+    def checked(standing: Standing, share: float) -> bool:
+        assert desk.answers.lock._is_owned()  # the page may be answered while the driver counts
+        return complete(standing, share)
+
+    monkeypatch.setattr(Standing, "complete", checked)
+    with site.held() as ledger:
+        queries = ledger.read_table("rounds/000/queries.parquet").to_pylist()
+        again = [row | {"round": 1} for row in queries if (row["image_id"], row["y"], row["x"]) in places(late)]
+        ledger.write_table("rounds/001/queries.parquet", pa.Table.from_pylist(again, schema=QUERIES))
+        (row,) = stage.run(site.config, ledger, 1, desk, masks=None, console=Console()).to_pylist()
+        assert ledger.read_table("rounds/001/asked.parquet").num_rows == 0
+    assert (row["round"], row["class_id"]) == (0, 2)
+
+
+def test_a_round_closed_anew_forgets_what_was_taken_back_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    site = annotation_site.site(tmp_path, images=1, kinds=("coarse",))
+    desk = site.desk()
+    answer_all(desk)
+    with site.held() as ledger:
+        write = ledger.write_json
+        monkeypatch.setattr(ledger, "write_json", lambda key, value: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            stage.close(ledger, 0, desk, masks=None)
+        assert ledger.read_table(stage.supervision_part("coarse", 0)).num_rows == 1
+        monkeypatch.setattr(ledger, "write_json", write)
+        question = desk.rounds[0].questions[0]
+        before = desk.rounds[0].mine(question, "anna")
+        assert before is not None
+        desk.add("anna", [Entry(question, None, None, 1.0, before.answer_id)])
+        stage.close(ledger, 0, desk, masks=None)
+        assert ledger.read_table(stage.supervision_part("coarse", 0)).num_rows == 0
+
+
+def test_whole_images_alone_are_estimated_on_held_out_points_too(tmp_path: Path):
+    site = annotation_site.site(
+        tmp_path, images=10, kinds=("proportions",), masks=False, overrides=["labelling.holdout_points=4"]
+    )
+    held = set(site.ledger().pool.index("holdout").image_ids.to_pylist())
+    desk = site.desk()
+    kinds = [(question.place[1], question.image_id in held) for question in desk.rounds[0].questions]
+    assert sorted(kinds) == [("pixel", True)] * 8 + [("proportions", False)] * 8
+    answer_all(desk)
+    assert site.close(0).num_rows == 0
+    assert set(stage.checks(site.ledger(), 0)["image_id"].to_pylist()) == held

@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from pipelines.config import load
 from pipelines.config.base import combine, layers
-from weakseg.errors import ConfigError
+from pipelines.storage import open_storage
+from weakseg.errors import ConfigError, ResourceError
 
 TEAM = """
 run: team
@@ -124,6 +125,25 @@ def test_a_base_is_one_name(write, value: str, shown: str):
 
 def test_no_base_at_all_is_null(write):
     assert load(write("own.yaml", "base:\ndata: {layout: scenes}\n")).run == "own"
+
+
+@pytest.mark.s3
+def test_a_file_and_its_base_may_lie_in_a_bucket(write, s3_root: str):
+    storage = open_storage(s3_root)
+    storage.write_bytes("runs/sw/best.yaml", b"base: ../team.yaml\nrun: sw-1\ntraining: {lr: 0.1}\n")
+    storage.write_bytes("runs/team.yaml", TEAM.encode())
+    config = load(f"{s3_root}/runs/sw/best.yaml", ["seed=4"])
+    assert (config.run, config.seed, config.training.lr, config.training.epochs) == ("sw-1", 4, 0.1, 7)
+    assert load(write("own.yaml", f"base: {s3_root}/runs/team.yaml\n")).run == "own"
+    storage.write_bytes("of-a-recipe.yaml", b"base: demo\ntraining: {epochz: 1}\n")
+    assert fault(f"{s3_root}/of-a-recipe.yaml").startswith("training.epochz: unknown field")
+    storage.write_bytes("broken.yaml", b"data: [")
+    assert fault(f"{s3_root}/broken.yaml").startswith(f"{s3_root}/broken.yaml: line 1")
+    assert fault(f"{s3_root}/none.yaml") == f"--config: no such file: {s3_root}/none.yaml"
+    storage.write_bytes("itself.yaml", b"base: itself.yaml\n")
+    assert f"({s3_root}/itself.yaml -> {s3_root}/itself.yaml)" in fault(f"{s3_root}/itself.yaml")
+    with pytest.raises(ResourceError, match=r"--config s3://no-such-bucket-here/a.yaml: there is no such bucket"):
+        load("s3://no-such-bucket-here/a.yaml")
 
 
 def test_a_circle_is_told_with_all_its_files(write, tmp_path: Path):

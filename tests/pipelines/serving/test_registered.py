@@ -100,11 +100,12 @@ class TestStoreOf:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_password_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("password", ["secret", "se@cret"])
+def test_a_password_is_not_told(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
     def refused(*_: Any) -> None:
         raise OSError("gone")
 
     monkeypatch.setattr(registered, "MlflowClient", refused)
     with pytest.raises(ResourceError, match="gone") as error:
-        registered.fetch("models:/a/1", "http://user:secret@server")
-    assert "secret" not in str(error.value)
+        registered.fetch("models:/a/1", f"http://user:{password}@server")
+    assert "cret" not in str(error.value)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from boto3.exceptions import RetriesExceededError
 from servers.faulty_s3 import FAULTS, faulty
 from servers.s3 import environment
 
@@ -112,6 +113,16 @@ def test_uploads_that_a_dead_writer_left_are_swept_below_the_folder_only(storage
     assert storage.sweep() == 1
 
 
+def test_a_file_that_breaks_off_time_after_time_is_one_line(storage, monkeypatch, tmp_path):
+    def broken(*given, **options):
+        raise RetriesExceededError(ConnectionResetError("reset"))
+
+    storage.write_bytes("c/state.pt", b"x")
+    monkeypatch.setattr(s3.client(), "download_file", broken)
+    with pytest.raises(ResourceError, match=r"^storage\.root s3://.*cannot be used \(Max Retries Exceeded"):
+        storage.download_folder("c", tmp_path / "down")
+
+
 def test_a_table_is_read_by_its_end_and_the_columns_asked_for(storage, monkeypatch):
     wide = pa.table({"a": pa.array(range(100_000), pa.int64()), "b": pa.array(range(100_000), pa.int64())})
     with storage.table_writer("t", wide.schema, compression="none", use_dictionary=False) as writer:
@@ -172,15 +183,28 @@ def test_a_refusal_is_one_line_that_names_what_the_credentials_need(storage, mon
         storage.check()
 
 
-def test_a_server_that_ignores_conditions_is_refused(storage, monkeypatch):
+@pytest.mark.parametrize(("condition", "name"), [("IfNoneMatch", "If-None-Match"), ("IfMatch", "If-Match")])
+def test_a_server_that_ignores_conditions_is_refused(storage, monkeypatch, condition, name):
     put = s3.client().put_object
 
     def careless(**arguments):
-        arguments.pop("IfNoneMatch", None)
+        arguments.pop(condition, None)
         return put(**arguments)
 
     monkeypatch.setattr(s3.client(), "put_object", careless)
-    with pytest.raises(ResourceError, match="ignores puts under a condition"):
+    with pytest.raises(ResourceError, match=rf"ignores puts under a condition \({name}\)"):
+        storage.check()
+    assert storage.list() == []
+
+
+def test_the_right_to_see_unfinished_uploads_is_missed_at_the_start(storage, monkeypatch):
+    """The owner of a run sweeps them."""
+
+    def refuse(**arguments):
+        raise s3.boto.ClientError({"Error": {"Code": "AccessDenied"}}, "ListMultipartUploads")
+
+    monkeypatch.setattr(s3.client(attempts=4), "list_multipart_uploads", refuse)
+    with pytest.raises(ResourceError, match=r"access denied .*s3:ListBucketMultipartUploads"):
         storage.check()
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.sweep.relay import RelayedTracker, relayed
+from pipelines.sweep.relay import RelayedTracker, _plain, relayed
 from weakseg.errors import ResourceError
 
 pytestmark = pytest.mark.ray
@@ -46,6 +46,13 @@ def test_calls_are_carried_out_by_the_driver_and_answers_and_errors_come_back(ra
         assert relay.opened == {"t": "id of t", "t/0": "id of t/0"}
     started, ended = [("k", "t", "p"), ("k/0", "t/0", "id of t")], [("id of t", "FAILED")]
     assert recorder.asked == started + ended
+
+
+def test_no_password_travels_to_a_trial():
+    error = ResourceError("API request to http://me:hunter2@server/api failed")
+    assert str(_plain(error)) == "ResourceError: API request to http://me:***@server/api failed"
+    plain = ResourceError("no server")
+    assert _plain(plain) is plain
 
 
 def test_a_trial_reaches_nothing_else():

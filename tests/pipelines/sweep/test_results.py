@@ -42,6 +42,16 @@ def test_a_row_is_the_mean_and_deviation_over_seeds(plan):
     assert columns(config)[1] == "mIoU ± sd"
 
 
+def test_points_that_differ_far_behind_are_two():
+    long = [1.0] * 30
+    fields = f"sweep.fields={{loss.class_weights: [{[*long, 2.0]}, {[*long, 3.0]}], training.epochs: [1, 2]}}"
+    config = load("demo", [fields], verb="sweep")
+    members = trials(config, listed_points(config))
+    table = rows(members, outcomes(members, [0.1, 0.2, 0.3, 0.4], [60] * 4))
+    assert [row["score"] for row in table] == [0.1, 0.2, 0.3, 0.4]
+    assert "heatmap.png" in figures(config, table)
+
+
 def test_of_equal_scores_the_cheaper_is_best(plan):
     _, members = plan
     table = rows(members, outcomes(members, [0.4] * 8, [90, 90, 80, 80, 70, 70, 60, 60]))
@@ -83,3 +93,16 @@ def test_the_heat_map_is_of_loss_weight_over_budget_whatever_their_order(plan, m
     assert (drawn["row_name"], drawn["column_name"]) == ("loss.consistency", "labelling.pixels_per_image")
     assert (drawn["rows"], drawn["columns"]) == (["0.0", "0.1"], ["5", "10"])
     assert [[round(cell, 6) for cell in row] for row in drawn["cells"]] == [[0.1, 0.3], [0.2, 0.4]]
+
+
+def test_of_several_settings_of_the_questions_the_heat_map_is_over_the_budget(monkeypatch: pytest.MonkeyPatch):
+    fields = (
+        "sweep.fields={labelling.acquisition: [margin, entropy], loss.class_weights: [null, balanced], "
+        "labelling.pixels_per_image: [5, 10], loss.consistency: [0.0, 0.1]}"
+    )
+    config = load("demo", [fields], verb="sweep")
+    members = trials(config, listed_points(config))
+    drawn = {}
+    monkeypatch.setattr("pipelines.sweep.results.heat_map", lambda cells, **names: drawn.update(names, cells=cells))
+    figures(config, rows(members, outcomes(members, [0.1] * 16, [60] * 16)))
+    assert (drawn["row_name"], drawn["column_name"]) == ("loss.consistency", "labelling.pixels_per_image")

@@ -40,14 +40,25 @@ def test_those_behind_are_stopped(ray_session: str, tmp_path: Path):
     assert not errors
 
 
-def test_the_users_fault_ends_all_with_its_line(ray_session: str, tmp_path: Path):
+def test_what_a_trial_comes_to_is_not_compared_with_how_others_go(ray_session: str, tmp_path: Path):
+    def carry(reports, report):
+        for _ in range(reports):  # as a training does: its validation loss, negated
+            report({"score": -1.0 / reports})
+        return {"score": 0.4}
+
+    outcomes, _ = ran(tmp_path, {"short": 1, "better": 4}, carry, at_once=1, asha=Asha(grace=1, reduction=2))
+    assert outcomes == {"short": {"score": 0.4}, "better": {"score": 0.4}}
+
+
+@pytest.mark.parametrize("asha", [None, Asha(grace=1, reduction=2)], ids=["whole", "asha"])
+def test_the_users_fault_ends_all_with_its_line(ray_session: str, tmp_path: Path, asha: Asha | None):
     def carry(task, report):
         from weakseg.errors import DataError
 
         raise DataError("mask missing\nanother")
 
     with pytest.raises(WeaksegError) as caught:
-        ran(tmp_path, {"a": None, "b": None}, carry, at_once=1)
+        ran(tmp_path, {"a": None, "b": None}, carry, at_once=1, asha=asha)
     assert str(caught.value) == "trial a: mask missing\ntrial a: another"
 
 
