@@ -190,7 +190,13 @@ class _Person:
         return self.client.get(path).raise_for_status().json()
 
     def work(self, seconds: float) -> None:
-        """Answer at the rate, as long as there are questions; what is late is made up for."""
+        """Answer at the rate, as long as there are questions; what is late is made up for. Any failure is an error."""
+        try:
+            self._work(seconds)
+        except Exception as error:  # in a thread of its own it would be seen by nobody
+            self.errors.append(f"{type(error).__name__}: {error}")
+
+    def _work(self, seconds: float) -> None:
         start, number = time.monotonic(), 0
         while time.monotonic() - start < seconds:
             asked = [query for image in self.get("/api/work?images=3")["images"] for query in image["queries"]]

@@ -80,9 +80,10 @@ class Frame {
     this.#take(await get("/api/state"));
   }
 
-  /** Tell a screen reader, and the strip below the image. */
+  /** Tell a screen reader. */
   say(text) {
-    setText(byId("said"), text);
+    // The same words twice are two messages: something must differ, or only the first is read out.
+    byId("said").textContent = byId("said").textContent === text ? `${text}\u00a0` : text;
   }
 
   /** A message that stays until it is put away. */

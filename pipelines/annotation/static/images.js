@@ -1,6 +1,6 @@
 // Images, decoded before they are asked for.
 
-const KEPT = 6;
+const KEPT = 8;
 
 /** Loads images once and keeps the last few decoded. */
 export class Images {

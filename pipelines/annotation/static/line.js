@@ -165,6 +165,8 @@ export class Line {
       further.add(other.image);
       if (urls.size < FURTHER) urls.add(other.image.url);
     }
+    const next = this.items.find((other, index) => index > this.at && !other.content);
+    if (next?.outline) urls.add(next.outline);
     this.frame.images.prepare(urls);
     if (further.size < FURTHER && this.frame.state.phase === "asking" && !this.exhausted) this.more();
   }

@@ -146,13 +146,12 @@ function drawOver(context) {
     const [x, y] = stage.toScreen(dot.x + 0.5, dot.y + 0.5);
     drawDot(context, x, y, one?.color ?? "#777777", one ? letterOf(one) : "?");
   }
-  if (item.outline) {
-    if (outline) {
-      const { width, height } = stage.bitmap;
-      context.drawImage(outline, stage.left, stage.top, width * stage.scale, height * stage.scale);
-    }
-    if (item.kind === "region") return;
+  if (outline) {
+    const { width, height } = stage.bitmap;
+    context.drawImage(outline, stage.left, stage.top, width * stage.scale, height * stage.scale);
+    return;
   }
+  // A region whose border is not there yet is marked by its point.
   const [x, y] = stage.toScreen(item.x + 0.5, item.y + 0.5);
   drawMarker(context, x, y, stage.scale);
   // On a narrow page the inset lies over the image: in the corner that is farthest from the point.

@@ -274,14 +274,45 @@ def test_a_region_is_outlined(visit):
 def test_outlines_do_not_push_the_shown_image_out(visit):
     tab = visit(images=3, pixels=8, kind="region")
     loaded = []
-    tab.page.on("request", lambda request: "/api/images/" in request.url and loaded.append(request.url))
+    tab.page.on("request", lambda request: loaded.append(request.url))
     tab.enter()
-    for _ in range(7):
-        with tab.page.expect_response(re.compile("/api/regions/")):
+    for _ in range(6):
+        with tab.page.expect_response(re.compile("/api/regions/")):  # the next one's, ahead
             tab.press("1")
-    tab.page.wait_for_load_state("networkidle")
+    tab.press("1")
     tab.page.keyboard.press("+")
-    assert len(loaded) == len(set(loaded)) == 3
+    images = [url for url in loaded if "/api/images/" in url]
+    assert len(images) == len(set(images)) == 3
+    regions = [url for url in loaded if "/api/regions/" in url]
+    assert len(regions) == len(set(regions)) >= 8
+
+
+def test_a_region_is_marked_while_its_border_is_on_its_way(visit):
+    tab = visit(images=1, pixels=1, kind="region")
+    tab.page.route("**/api/regions/*", lambda route: None)
+    tab.enter()
+    bare = """() => {
+      const canvas = document.querySelector("#stage canvas");
+      const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      const isRed = (at) => data[at] === 224 && data[at + 1] === 20 && data[at + 2] === 44;
+      for (let at = 0; at < data.length; at += 4) if (isRed(at)) return false;
+      return true;
+    }"""
+    assert not tab.page.evaluate(bare)
+
+
+def test_the_same_words_are_read_out_again(visit):
+    tab = visit(images=3, pixels=1)
+    tab.enter()
+    tab.page.evaluate(
+        """() => {
+          window.heard = 0;
+          new MutationObserver(() => (window.heard += 1)).observe(document.getElementById("said"), { childList: true });
+        }"""
+    )
+    tab.press("1")
+    tab.press("1")
+    assert tab.page.evaluate("window.heard") == 2
 
 
 def test_more_classes_than_keys_still_need_no_mouse(visit):
