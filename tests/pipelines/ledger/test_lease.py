@@ -48,7 +48,9 @@ def test_a_second_driver_learns_who_owns_the_run_and_since_when(storage, other):
     assert "\n" not in text
     for part in ("run demo", f"process {other.pid}", socket.gethostname(), owner["started"], "--set run=NAME"):
         assert part in text
-    Lease(storage, "another").acquire()
+    another = Lease(storage, "another")
+    another.acquire()
+    another.release()
 
 
 def test_an_owner_killed_without_warning_is_replaced_at_once(storage, other):

@@ -109,7 +109,9 @@ def test_a_second_driver_learns_who_owns_the_run(storage):
     owner = read_owner(storage, "demo")
     for part in ("run demo", f"process {os.getpid()}", socket.gethostname(), owner["started"], "--set run=NAME"):
         assert part in str(raised.value)
-    Lease(storage, "another").acquire()
+    another = Lease(storage, "another")
+    another.acquire()
+    another.release()
     first.check()
     first.release()
     first.release()
