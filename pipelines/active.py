@@ -19,7 +19,6 @@ from pipelines import (
     resources,
     score,
     select,
-    signals,
     supervise,
     train,
 )
@@ -34,7 +33,7 @@ from pipelines.rounds import choose_round
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
-from pipelines.tracking import Tracker, open_tracker
+from pipelines.tracking import Tracker, ended, open_tracker
 from pipelines.versions import versions
 from weakseg.errors import WeaksegError
 
@@ -144,18 +143,10 @@ def _driver(config: Config, console: Console, trial: Trial | None = None, *, peo
             params=config.model_dump(mode="json"),
         )
         tracker.log_pool(parent, pool)
-        try:
+        with ended(tracker, parent, ledger):
             asks = people and config.labelling.annotator == "browser"
             with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
                 yield Driver(config, ledger, tracker, parent, console, trial, desk)
-        except Exception:
-            tracker.end(parent, "FAILED")
-            raise
-        except BaseException:
-            # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
-            signals.at_most(1.5, lambda: tracker.end(parent, "KILLED"))
-            raise
-        tracker.finish(parent, "FINISHED")
 
 
 def step_finished(step: str, round: int) -> None:

@@ -25,7 +25,9 @@ from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, R
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipelines import signals
 from pipelines.config import Config
+from pipelines.ledger import Ledger
 from pipelines.ledger.layout import pool_key
 from pipelines.pool import Pool
 from pipelines.storage import Storage
@@ -90,6 +92,31 @@ def no_database(storage: Storage) -> str:
         f"MLflow's database cannot lie on S3 ({storage.root}); "
         "set tracking.uri or MLFLOW_TRACKING_URI to a server: http://server:5000"
     )
+
+
+@contextmanager
+def ended(tracker: "Tracker", run_id: str, ledger: Ledger) -> Iterator[None]:
+    """Carry out a block, and end a run of MLflow's as the block ends, with all that runs below it.
+
+    What another driver has taken over meanwhile is left to that one.
+
+    Args:
+        tracker: The run's.
+        run_id: MLflow's id of the run.
+        ledger: Of the run, open for writing.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not ledger.owned:
+            raise
+        if isinstance(error, Exception):
+            tracker.end(run_id, "FAILED")
+        else:
+            # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
+            signals.at_most(1.5, lambda: tracker.end(run_id, "KILLED"))
+        raise
+    tracker.finish(run_id, "FINISHED")
 
 
 class Tracker:

@@ -117,6 +117,7 @@ def serving(site: Site, *, host: str, port: int) -> Iterator[Served]:
             ws="none",
             limit_concurrency=256,
             timeout_keep_alive=75,
+            timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=2**15,
         )
     )
@@ -125,8 +126,9 @@ def serving(site: Site, *, host: str, port: int) -> Iterator[Served]:
     try:
         yield Served(url, {who: f"{url}/enter#{site.secret.token(who)}" for who in site.annotators}, thread)
     finally:
+        # A stopped job has 3 s in all; what was not acknowledged by then is sent again by the page.
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=1)
         listener.close()
 
 

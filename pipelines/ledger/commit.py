@@ -177,6 +177,15 @@ class Ledger:
         """A Parquet artefact; FileNotFoundError if there is none."""
         return self.storage.read_table(self.key(key), columns=columns)
 
+    @property
+    def owned(self) -> bool:
+        """Whether this driver owns the run (still)."""
+        try:
+            self._check()
+        except LedgerError:
+            return False
+        return True
+
     def write_bytes(self, key: str, data: bytes) -> None:
         """Commit an artefact.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipelines import prepare, resources, signals, train
+from pipelines import prepare, resources, train
 from pipelines.config import Config
 from pipelines.config.space import Point, seeds, words
 from pipelines.console import Console, duration
@@ -35,7 +35,7 @@ from pipelines.sweep.results import NAMES, best, columns, figures, line, rows
 from pipelines.sweep.status import finished
 from pipelines.sweep.trial import Task, run
 from pipelines.sweep.tuning import ATTEMPTS, Carry, run_trials
-from pipelines.tracking import Tracker, open_tracker
+from pipelines.tracking import Tracker, ended, open_tracker
 from pipelines.versions import versions
 from weakseg.errors import ConfigError, DataError, ResourceError
 
@@ -102,17 +102,8 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
             params=config.model_dump(mode="json"),
         )
         state = _Sweep(config, ledger, tracker, run_id, console, at_once, carry)
-        try:
-            result = _carry_out(state, points, source)
-        except Exception:
-            tracker.end(run_id, "FAILED")
-            raise
-        except BaseException:
-            # As in a single run: the lease must be given back in any case.
-            signals.at_most(1.5, lambda: tracker.end(run_id, "KILLED"))
-            raise
-        tracker.finish(run_id, "FINISHED")
-        return result
+        with ended(tracker, run_id, ledger):
+            return _carry_out(state, points, source)
 
 
 def trial_finished(count: int) -> None:

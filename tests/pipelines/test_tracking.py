@@ -1,4 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -6,8 +8,8 @@ from mlflow.tracking import MlflowClient
 
 from pipelines.config import Config, load
 from pipelines.storage import open_storage
-from pipelines.tracking import KEY, Tracker, open_tracker, tracking_uri
-from weakseg.errors import ResourceError
+from pipelines.tracking import KEY, Tracker, ended, open_tracker, tracking_uri
+from weakseg.errors import LedgerError, ResourceError
 
 
 @pytest.fixture
@@ -50,6 +52,29 @@ def test_an_end_before_its_time_is_that_of_everything_still_running_below(tracke
     again(tracker).end(top, "KILLED")
     found = {run.info.run_id: run.info.status for run in tracker.client.search_runs([tracker.experiment_id])}
     assert found == {top: "KILLED", middle: "KILLED", lowest: "KILLED", done: "FINISHED", other: "RUNNING"}
+
+
+@pytest.mark.parametrize(
+    ("error", "owned", "status"),
+    [
+        (None, True, "FINISHED"),
+        (ResourceError("full"), True, "FAILED"),
+        (KeyboardInterrupt(), True, "KILLED"),
+        (LedgerError("run demo belongs to another driver"), False, "RUNNING"),
+        (KeyboardInterrupt(), False, "RUNNING"),
+    ],
+)
+def test_a_run_ends_as_its_driver_does_unless_another_has_taken_it_over(tracker: Tracker, error, owned, status) -> None:
+    run_id = tracker.run("demo", name="demo")
+    with pytest.raises(type(error)) if error else nullcontext(), ended(tracker, run_id, Owner(owned)):
+        if error:
+            raise error
+    assert tracker.client.get_run(run_id).info.status == status
+
+
+@dataclass
+class Owner:
+    owned: bool
 
 
 def test_a_deleted_run_is_made_anew(tracker: Tracker) -> None:
