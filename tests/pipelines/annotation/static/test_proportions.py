@@ -125,3 +125,9 @@ def test_it_fits_320_pixels_and_can_be_used_without_seeing_it(visit, scheme):
     tab.page.keyboard.press("2")
     expect(tab.page.locator("#said")).to_have_text("water, 100 %")
     assert violations(tab.page, axe_script()) == []
+    # What is focused is not below the buttons.
+    tab.page.get_by_role("slider", name="house").evaluate("(node) => node.closest('.side').scrollTo(0, 0)")
+    tab.page.set_viewport_size({"width": 320, "height": 420})
+    tab.page.keyboard.press("3")
+    slider = tab.page.get_by_role("slider", name="house").bounding_box()
+    assert slider["y"] + slider["height"] <= tab.page.locator("#save").bounding_box()["y"]
