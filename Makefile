@@ -20,9 +20,9 @@ $(READY): pyproject.toml
 demo: $(READY)  ## three rounds on generated scenes, with table, registered model and report
 	$(BIN)/python -m pipelines demo
 
-test: $(READY)  ## all tests but the long ones: those without Ray on all cores, then those on one Ray
+test: $(READY)  ## all tests but the long ones: those without Ray on all cores, then those with it, which mostly wait, two at a time
 	$(BIN)/python -m pytest -m "not long and not ray" --numprocesses=auto --dist=worksteal
-	$(BIN)/python -m pytest -m "not long and ray"
+	$(BIN)/python -m pytest -m "not long and ray" --numprocesses=2 --dist=loadfile
 
 test-long: $(READY)  ## the long tests: full counts
 	$(BIN)/python -m pytest -m long

@@ -120,6 +120,8 @@ def check_secrets(root: str) -> None:
     assert not any(secret in storage.read_bytes(key) for key in texts)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_a_run_on_s3_is_the_run_in_a_folder(
     finished_run: tuple[Path, dict[str, Any]],
     environment: dict[str, str],

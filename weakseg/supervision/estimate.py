@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -83,15 +82,17 @@ def _interval(
     resamples: int,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
+    from scipy import special  # takes a while, which few who import this package need
+
     images, tail = mean_I.size, (1 - level) / 2
     if np.ptp(mean_I) == 0:
         right = round(float(mean_I[0]) * images)
-        low = stats.beta.ppf(tail, right, images - right + 1) if right else 0.0
-        high = stats.beta.ppf(1 - tail, right + 1, images - right) if right < images else 1.0
+        low = special.betaincinv(right, images - right + 1, tail) if right else 0.0
+        high = special.betaincinv(right + 1, images - right, 1 - tail) if right < images else 1.0
         return float(low), float(high)
     # Not the draws but how often each image is drawn: (resamples, images) small integers.
     drawn_RI = rng.multinomial(images, np.full(images, 1 / images), size=resamples)
     values_R = (drawn_RI @ (weight_I * mean_I)) / (drawn_RI @ weight_I)
-    expanded = float(stats.norm.cdf(math.sqrt(images / (images - 1)) * stats.t.ppf(tail, images - 1)))
+    expanded = float(special.ndtr(math.sqrt(images / (images - 1)) * special.stdtrit(images - 1, tail)))
     low, high = np.quantile(values_R, [expanded, 1 - expanded])
     return float(low), float(high)

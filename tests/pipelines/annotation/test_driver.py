@@ -83,6 +83,8 @@ def link_of(process: subprocess.Popen[str], lines: list[str]) -> str:
         waiting.wait(0.1)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_a_run_without_masks_is_answered_through_the_page(ray_session: str, tmp_path: Path):
     truth = unmasked_scenes(tmp_path / "data", 10)
     root = tmp_path / "storage"
