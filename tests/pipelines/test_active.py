@@ -77,6 +77,7 @@ def test_killed_between_two_steps_ends_the_same(
     _check_same(finished_run, tmp_path, tiny.run("active", tmp_path, address=ray_session))
 
 
+@pytest.mark.long
 def test_more_rounds_on_a_finished_run_go_on(
     finished_run: tuple[Path, dict[str, Any]], ray_session: str, tmp_path: Path
 ) -> None:
