@@ -100,6 +100,7 @@ def test_all_kinds_at_once_killed_and_resumed(ray_session: str, tmp_path: Path) 
     assert "Reliability" in Path(result["report"]).read_text()
 
 
+@pytest.mark.long
 def test_regions_on_two_classes(ray_session: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = _two_classes(tmp_path / "data")
     root = tmp_path / "root"

@@ -134,6 +134,7 @@ def test_without_validation_masks_there_is_nothing_to_compare(tmp_path: Path, mo
         driver._prepared([plan(tmp_path)], open_storage(tmp_path), tiny.console())
 
 
+@pytest.mark.long
 def test_a_small_sweep_of_trainings_and_its_best_recipe(ray_session: str, tmp_path: Path):
     changes = {
         "run": "sw",
