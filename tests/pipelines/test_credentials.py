@@ -76,16 +76,15 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(given: None
     assert fault.startswith("tracking.uri: http://somebody:***@127.0.0.1:9: no MLflow server answers")
 
 
-class Spy:
-    """A part worker that tells what its process knows."""
-
-    def __call__(self, part: int) -> pa.Table:
-        return pa.table({"known": [value for name, value in os.environ.items() if name in GIVEN]})
-
-
 @pytest.mark.ray
 def test_actors_and_tasks_see_none_of_what_the_job_was_given(ray_session: str, tmp_path: Path):
     """As in a job: what a task has in its `env_vars`, all that it starts inherits."""
+
+    class Spy:
+        """A part worker that tells what its process knows."""
+
+        def __call__(self, part: int) -> pa.Table:
+            return pa.table({"known": [value for name, value in os.environ.items() if name in GIVEN]})
 
     @ray.remote(num_cpus=0, runtime_env={"env_vars": GIVEN})
     def driver(config: Any) -> dict[str, Any]:

@@ -235,7 +235,8 @@ def test_the_sessions_ray_carries_a_small_plan_and_leaves_nothing_behind(ray_ses
     resources.connect(plan())  # connected already: nothing happens
     resources.check(plan("cluster.gpu=false"), storage)
     assert storage.list() == []
-    assert "cluster.workers: 64 with 1 CPUs each" in refusal(plan("cluster.workers=64", "cluster.gpu=false"), storage)
+    large = plan("cluster.workers=64", "training.batch_size=128", "cluster.gpu=false")
+    assert "cluster.workers: 64 with 1 CPUs each" in refusal(large, storage)
 
 
 @pytest.mark.ray
