@@ -21,7 +21,7 @@ demo: $(READY)  ## three rounds on generated scenes, with table, registered mode
 	$(BIN)/python -m pipelines demo
 
 test: $(READY)  ## all tests but the long ones: those without Ray on all cores, then those with it, which mostly wait, two at a time
-	$(BIN)/python -m pytest -m "not long and not ray" --numprocesses=auto --dist=loadgroup
+	$(BIN)/python -m pytest -m "not long and not ray" --numprocesses=auto --dist=worksteal
 	$(BIN)/python -m pytest -m "not long and ray" --numprocesses=2 --dist=loadgroup
 
 test-long: $(READY)  ## the long tests: full counts

@@ -30,23 +30,18 @@ settings.register_profile("weakseg", deadline=None)
 settings.load_profile("weakseg")
 
 
-SHARED = ("finished_run", "mlflow_server", "postgres")
-"""Fixtures that take a minute: where tests run side by side, those of one of these run in one process."""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever uses the session's Ray is marked so, also where a fixture in between starts it.
 
-    Tests with Ray go by file, so that what a file makes once is made once.
+    Side by side they go by file, or all together where they look at the finished run, which takes a minute to make.
     """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "ray_session" in fixtures:
             item.add_marker("ray")
-        shared = next((name for name in SHARED if name in fixtures), None)
-        if shared or item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group(shared or item.path.name))
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("finished" if "finished_run" in fixtures else item.path.name))
 
 
 @pytest.fixture(scope="session")

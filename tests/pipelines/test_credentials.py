@@ -89,7 +89,7 @@ def test_actors_and_tasks_see_none_of_what_the_job_was_given(ray_session: str, t
     @ray.remote(num_cpus=0, runtime_env={"env_vars": GIVEN})
     def driver(config: Any) -> dict[str, Any]:
         os.environ["MLFLOW_TRACKING_TOKEN"] = TOKEN  # the task itself has them all
-        plain = ray.remote(lambda: os.environ.get("MLFLOW_TRACKING_TOKEN")).options(num_cpus=0)
+        plain = ray.remote(num_cpus=0)(lambda: os.environ.get("MLFLOW_TRACKING_TOKEN"))
         tables = list(parts.over_parts(config, [0, 1], Spy, {}))
         return {
             "inherited": ray.get(plain.remote()),
