@@ -69,14 +69,6 @@ def test_other_identity_is_refused_by_field(finished_run: tuple[Path, dict[str, 
     assert "Traceback" not in failed.stderr
 
 
-def test_killed_between_two_steps_ends_the_same(
-    finished_run: tuple[Path, dict[str, Any]], ray_session: str, tmp_path: Path
-) -> None:
-    _killed_at(tmp_path, ray_session, "score", 1)
-    _check_labels(tmp_path, rounds=None)
-    _check_same(finished_run, tmp_path, tiny.run("active", tmp_path, address=ray_session))
-
-
 @pytest.mark.long
 def test_more_rounds_on_a_finished_run_go_on(
     finished_run: tuple[Path, dict[str, Any]], ray_session: str, tmp_path: Path
