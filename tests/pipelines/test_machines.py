@@ -118,7 +118,8 @@ def check_labels(root: Path) -> None:
     assert len(set(asked)) == len(asked)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_elastic_workers_lose_a_machine_and_get_another(tmp_path: Path) -> None:
     """Two workers, then one, then two again; every epoch is trained to its end once."""
     elastic = {"cluster__workers": "[1, 2]", "labelling__rounds": "1"}
