@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from weakseg.schema import VOID
 from weakseg.supervision.label_errors import label_errors
-from weakseg.supervision.rings import Ring, fill, perimeter, simplify
+from weakseg.supervision.rings import fill, outlines, perimeter, simplify
 
 
 def coarsen(mask_HW: NDArray[np.uint8], *, erosion: int = 12, tolerance: float = 0.005) -> NDArray[np.uint8]:
@@ -47,7 +47,7 @@ def coarsen(mask_HW: NDArray[np.uint8], *, erosion: int = 12, tolerance: float =
     for number, box in enumerate(ndimage.find_objects(pieces_HW), start=1):
         piece_hw = pieces_HW[box] == number
         class_id = core_HW[box][piece_hw][0]
-        rings = [simplify(ring, tolerance * perimeter(ring)) for ring in _outlines(piece_hw)]
+        rings = [simplify(ring, tolerance * perimeter(ring)) for ring in outlines(piece_hw)]
         place, inside_hw = fill(rings, piece_hw.shape)
         claimed_hw = coarse_HW[box][place]
         free_hw = claimed_hw == VOID
@@ -85,16 +85,3 @@ def _erode(mask_HW: NDArray[np.uint8], half: int) -> NDArray[np.uint8]:
     lowest_HW = ndimage.minimum_filter(mask_HW, size=size, mode="nearest")
     highest_HW = ndimage.maximum_filter(mask_HW, size=size, mode="nearest")
     return np.where(lowest_HW == highest_HW, mask_HW, np.uint8(VOID))
-
-
-def _outlines(piece_HW: NDArray[np.bool_]) -> list[Ring]:
-    """The outline of a 4-connected piece that touches all four sides of its array, then its holes'.
-
-    Vertices lie half-way between pixels inside and outside.
-    """
-    from skimage import measure
-
-    padded_HW = np.pad(piece_HW, 1).astype(np.float64)
-    rings = [ring[:-1] - 1 for ring in measure.find_contours(padded_HW, 0.5)]  # type: ignore[no-untyped-call]
-    # Only the outer one passes above the first row.
-    return sorted(rings, key=lambda ring: float(ring[:, 0].min()))

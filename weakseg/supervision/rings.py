@@ -59,6 +59,19 @@ def perimeter(ring_N2: Ring) -> float:
     return math.fsum(np.sqrt(_squared(np.roll(ring_N2, -1, axis=0) - ring_N2)).tolist())
 
 
+def outlines(piece_HW: NDArray[np.bool_]) -> list[Ring]:
+    """The outline of a 4-connected piece that touches all four sides of its array, then its holes', as (y, x).
+
+    Vertices lie half-way between pixels inside and outside.
+    """
+    from skimage import measure
+
+    padded_HW = np.pad(piece_HW, 1).astype(np.float64)
+    rings = [ring[:-1] - 1 for ring in measure.find_contours(padded_HW, 0.5)]  # type: ignore[no-untyped-call]
+    # Only the outer one passes above the first row.
+    return sorted(rings, key=lambda ring: float(ring[:, 0].min()))
+
+
 def fill(rings: Sequence[Ring], size: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
     """Find the pixels whose centre lies inside the first ring and in none of the others, its holes.
 

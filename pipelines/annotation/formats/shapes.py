@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
-from skimage.measure import find_contours, label
+from skimage.measure import label
 
 from weakseg.errors import DataError
+from weakseg.supervision import rings
 
 Point = tuple[float, float]
 Area = tuple[tuple[Point, ...], ...]
@@ -141,19 +142,13 @@ def outlines(mask_HW: NDArray[np.bool_]) -> tuple[Area, ...]:
     """
     pieces_HW = label(mask_HW, connectivity=1)  # type: ignore[no-untyped-call]
     return tuple(
-        _outline(pieces_HW[box] == number, (box[1].start, box[0].start))
+        tuple(
+            # From the centre of a pixel of the piece to the outer corner of the image.
+            tuple((float(x) + box[1].start + 0.5, float(y) + box[0].start + 0.5) for y, x in ring)
+            for ring in rings.outlines(pieces_HW[box] == number)
+        )
         for number, box in enumerate(find_objects(pieces_HW), start=1)
     )
-
-
-def _outline(piece_HW: NDArray[np.bool_], corner: Point) -> Area:
-    """Of one piece that touches all sides of its array, whose corner lies at (x, y)."""
-    padded = np.pad(piece_HW.astype(np.float32), 1)
-    # Only the outer one passes above the first row.
-    rings = sorted(find_contours(padded, 0.5), key=lambda ring: float(ring[:, 0].min()))
-    # Half way between the centre of a pixel inside and of one outside; minus the padding, plus half a pixel.
-    left, top = corner[0] - 0.5, corner[1] - 0.5
-    return tuple(tuple((float(x) + left, float(y) + top) for y, x in ring[:-1]) for ring in rings)
 
 
 def runs(counts: Sequence[int], size: tuple[int, int], entry: Entry, *, by_column: bool) -> NDArray[np.bool_]:
