@@ -4,7 +4,7 @@ from typing import Any
 
 import ray
 
-from pipelines import evaluate, prepare, resources
+from pipelines import evaluate, prepare, resources, tracking_server
 from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.pool import Pool
@@ -33,7 +33,7 @@ def evaluate_model(config: Config, console: Console, *, model: str) -> dict[str,
     """
     storage = open_storage(config.storage.root)
     uri = tracking_uri(config, storage)
-    resources.check_tracking(uri)
+    tracking_server.check(uri)
     registered = fetch(model, uri)
     resources.connect(config, verbose=console.verbose)
     resources.check(config, storage)

@@ -2,64 +2,37 @@
 
 The images are cut into chunks; an actor takes a chunk, writes each image's probabilities, overlay and mask (in this
 order, each whole or not at all) and then the chunk's rows. So the same command after a crash at any moment predicts
-what has no mask yet; the rows of a chunk that was cut short are read off its masks again.
-
-```
-masks/a/b.png           palette PNG; the pixels are class indices, the palette the classes' colours
-probabilities/a/b.npy   float16 (classes, height, width), calibrated; if asked for
-overlays/a/b.png        the image under the classes' colours; if asked for
-predictions.parquet     a row per image: what ROWS says
-classes.yaml            what the indices mean
-predictions.json        which model, with which settings
-parts/                  rows of finished chunks, from which predictions.parquet is made
-```
+what has no mask yet; the rows of a chunk that was cut short are read off its masks again. What lies where
+is said in :mod:`pipelines.predictions`.
 """
 
-import hashlib
-import io
-import json
-import socket
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from numpy.typing import NDArray
 
-from pipelines import resources
+from pipelines import predictions, resources, tracking_server
 from pipelines.config import Config
 from pipelines.config.cluster import Cluster
 from pipelines.config.data import Data
 from pipelines.config.tracking import Tracking
 from pipelines.console import Console, duration
 from pipelines.inputs import image_names, open_inputs
-from pipelines.parts import load_model, over_parts
+from pipelines.parts import over_parts
+from pipelines.predictor import Predictor
 from pipelines.s3 import is_s3
 from pipelines.serving.registered import Registered, fetch, store_of
 from pipelines.storage import Storage, open_storage
-from weakseg.codec import decode_image, encode_palette, encode_png, read_mask
-from weakseg.datasets import Classes, Files, LocalFiles
-from weakseg.datasets.layout import code, codes, position, read_file, stem
+from weakseg.datasets import Files
 from weakseg.errors import DataError, ResourceError
-from weakseg.prediction import Prediction, View, segment
+from weakseg.prediction import View
 
-ROWS = pa.schema(
-    [
-        ("name", pa.string()),  # relative to the input folder
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("shares", pa.list_(pa.float32())),  # of each class among the pixels, in the order of classes.yaml
-        ("error", pa.string()),  # why there is no mask; null where there is one
-    ]
-)
 _OPTIONS = {
     "cluster.gpu: 1 workers and ": "--gpu: ",
     "cluster.gpu: ": "--gpu: ",
@@ -77,90 +50,6 @@ _OPTIONS = {
 }
 _SHOWN = 10
 """Quarantined images named on the console; predictions.parquet names all."""
-
-Image = np.ndarray
-
-
-class Predictor:
-    """Predicts one chunk after the other."""
-
-    def __init__(
-        self,
-        model: Mapping[str, Any],
-        view: View,
-        classes: Classes,
-        files: Files,
-        output: Storage,
-        names: ray.ObjectRef,
-        chunk: int,
-        probabilities: bool,
-        overlays: bool,
-    ) -> None:
-        """Load the model."""
-        self._model, self._view, self._classes = load_model(model), view, classes
-        self._files, self._output = files, output
-        self._names: pa.ChunkedArray = ray.get(names)
-        self._chunk, self._probabilities, self._overlays = chunk, probabilities, overlays
-
-    def __call__(self, part: int) -> pa.Table:
-        """Predict what is missing of a chunk; how many images it has and how many were predicted now."""
-        names = chunk_names(self._names, part, self._chunk)
-        rows: dict[str, dict[str, Any]] = {}
-        waiting: deque[tuple[str, Image]] = deque()
-        predicted = 0
-        found = segment(
-            self._model,
-            self._missing(names, rows, waiting),
-            view=self._view,
-            probabilities=self._probabilities,
-        )
-        for prediction in found:
-            name, image_HW3 = waiting.popleft()
-            self._write(name, image_HW3, prediction)
-            rows[name] = _row(name, prediction.mask, len(self._classes))
-            predicted += 1
-        table = pa.Table.from_pylist([rows[name] for name in names], schema=ROWS)
-        self._output.write_table(part_key(names), table)
-        return pa.table({"images": [len(names)], "predicted": [predicted]})
-
-    def _missing(
-        self, names: Sequence[str], rows: dict[str, dict[str, Any]], waiting: deque[tuple[str, Image]]
-    ) -> Iterator[Image]:
-        """The images without a mask, decoded; of the others the row."""
-        for name in names:
-            wanted = output_keys(name, probabilities=self._probabilities, overlays=self._overlays)
-            try:
-                if all(self._output.exists(key) for key in wanted):
-                    rows[name] = _row(name, read_mask(self._output.read_bytes(wanted[-1])), len(self._classes))
-                    continue
-                image_HW3 = decode_image(read_file(self._files, name))
-            except (DataError, ValueError) as error:  # ValueError: a name that is no key, such as one with a backslash
-                self._refuse_unshared()
-                rows[name] = {"name": name, "error": str(error)}
-                continue
-            waiting.append((name, image_HW3))
-            yield image_HW3
-
-    def _refuse_unshared(self) -> None:
-        """An input that this node does not have is not a folder of bad images."""
-        if isinstance(self._files, LocalFiles) and not self._files.is_folder(""):
-            raise ResourceError(
-                f"--input: there is no folder {self._files.root} on node {socket.gethostname()}; "
-                "use one that all nodes share, or s3://bucket/prefix"
-            )
-
-    def _write(self, name: str, image_HW3: Image, prediction: Prediction) -> None:
-        """The mask last: where it is, the others are."""
-        if prediction.probabilities is not None:
-            buffer = io.BytesIO()
-            np.save(buffer, prediction.probabilities, allow_pickle=False)
-            self._output.write_bytes(probabilities_key(name), buffer.getvalue())
-        if self._overlays:
-            from weakseg.figures import overlay  # it brings matplotlib
-
-            painted = overlay(image_HW3, prediction.mask, self._classes.colors)
-            self._output.write_bytes(overlay_key(name), encode_png(painted))
-        self._output.write_bytes(mask_key(name), encode_palette(prediction.mask, self._classes.colors))
 
 
 def predict(
@@ -202,7 +91,7 @@ def predict(
     _refuse_nested(input, output)
     uri = store_of(tracking_uri)
     with _in_our_words():
-        resources.check_tracking(uri)
+        tracking_server.check(uri)
     registered = fetch(model, uri)
     view = with_windows(registered.view, tile=tile, overlap=overlap)
     plan = _plan(registered, actors=actors, gpu=gpu, uri=uri)
@@ -216,7 +105,7 @@ def predict(
     with _in_our_words():
         storage = open_storage(output)
         storage.check()
-        _settle(storage, registered, view)
+        predictions.settle(storage, registered, view)
         resources.connect(plan, verbose=console.verbose)
         resources.check(plan, storage)
     extras = {"probabilities": probabilities, "overlays": overlays}
@@ -255,13 +144,15 @@ def run(
     Returns:
         images, predicted, quarantined, shares.
     """
-    chunk = chunk_size(len(names), config.cluster.actors)
+    chunk = predictions.chunk_size(len(names), config.cluster.actors)
     chunks = range(-(-len(names) // chunk))
-    there = _there(storage)
+    there = predictions.written(storage)
     pending = [
         part
         for part in chunks
-        if not _finished(storage, there, chunk_names(names, part, chunk), probabilities, overlays)
+        if not predictions.finished(
+            storage, there, predictions.chunk_names(names, part, chunk), probabilities, overlays
+        )
     ]
     arguments = {
         "model": {"spec": registered.spec, "weights": ray.put(registered.weights)},
@@ -276,12 +167,12 @@ def run(
     }
     predicted = 0
     with console.stage("predict", total=len(names)) as stage:
-        stage.advance(len(names) - sum(len(chunk_names(names, part, chunk)) for part in pending))
+        stage.advance(len(names) - sum(len(predictions.chunk_names(names, part, chunk)) for part in pending))
         for table in over_parts(config, pending, Predictor, arguments):
             predicted += pc.sum(table["predicted"]).as_py()
             stage.advance(pc.sum(table["images"]).as_py())
-    parts = (storage.read_table(part_key(chunk_names(names, part, chunk))) for part in chunks)
-    return {"predicted": predicted, **_summarise(storage, registered.classes, parts)}
+    parts = (storage.read_table(predictions.part_key(predictions.chunk_names(names, part, chunk))) for part in chunks)
+    return {"predicted": predicted, **predictions.summarise(storage, registered.classes, parts)}
 
 
 def with_windows(view: View, *, tile: tuple[int, int] | None, overlap: int | None) -> View:
@@ -301,103 +192,6 @@ def with_windows(view: View, *, tile: tuple[int, int] | None, overlap: int | Non
         return replace(view, window=tile or view.window, overlap=overlap)
     except ValueError as error:
         raise ResourceError(f"--tile, --overlap: {error}") from error
-
-
-def mask_key(name: str) -> str:
-    """Where an image's mask goes."""
-    return f"masks/{stem(name)}.png"
-
-
-def probabilities_key(name: str) -> str:
-    """Where an image's probabilities go."""
-    return f"probabilities/{stem(name)}.npy"
-
-
-def overlay_key(name: str) -> str:
-    """Where an image's overlay goes."""
-    return f"overlays/{stem(name)}.png"
-
-
-def output_keys(name: str, *, probabilities: bool, overlays: bool) -> list[str]:
-    """The files of an image, in the order in which they are written."""
-    extras = [probabilities_key(name)] * probabilities + [overlay_key(name)] * overlays
-    return [*extras, mask_key(name)]
-
-
-def chunk_size(images: int, actors: int) -> int:
-    """Images per chunk: a few chunks for each actor where there are few, some thousand chunks where there are many."""
-    return min(max(1, -(-images // (4 * actors))), max(32, min(256, images // 1000)))
-
-
-def chunk_names(names: pa.ChunkedArray, part: int, chunk: int) -> list[str]:
-    """The names of a chunk."""
-    return names.slice(part * chunk, chunk).to_pylist()
-
-
-def part_key(names: Sequence[str]) -> str:
-    """Where a chunk's rows go: named by its images, so that other images make no chunk look finished."""
-    return f"parts/{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:24]}.parquet"
-
-
-def _there(storage: Storage) -> NDArray[np.uint64]:
-    """Codes of all files that the output holds, sorted."""
-    folders = ("parts", "masks", "probabilities", "overlays")
-    found = np.concatenate([codes(storage.list(folder)) for folder in folders])
-    found.sort()
-    return found
-
-
-def _finished(
-    storage: Storage, there: NDArray[np.uint64], names: Sequence[str], probabilities: bool, overlays: bool
-) -> bool:
-    """Whether all of a chunk is there; one with quarantined images is looked at again, they may have been repaired."""
-    keys = (key for name in names for key in output_keys(name, probabilities=probabilities, overlays=overlays))
-    return all(position(there, code(key)) is not None for key in (part_key(names), *keys))
-
-
-def _row(name: str, mask_HW: Image, classes: int) -> dict[str, Any]:
-    counts_C = np.bincount(mask_HW.ravel(), minlength=classes)[:classes]
-    height, width = mask_HW.shape
-    return {"name": name, "height": height, "width": width, "shares": (counts_C / mask_HW.size).tolist(), "error": None}
-
-
-def _summarise(storage: Storage, classes: Classes, parts: Iterator[pa.Table]) -> dict[str, Any]:
-    """Write predictions.parquet chunk by chunk, and add up what it says."""
-    images, pixels = 0, 0
-    counts_C = np.zeros(len(classes))
-    quarantined: list[dict[str, str]] = []
-    with storage.table_writer("predictions.parquet", ROWS) as writer:
-        while group := list(islice(parts, 256)):
-            table = pa.concat_tables(group)
-            writer.write(table)
-            bad = table.filter(pc.is_valid(table["error"]))
-            quarantined += bad.select(["name", "error"]).to_pylist()
-            good = table.filter(pc.is_null(table["error"]))
-            if good.num_rows:
-                shares_NC = pc.list_flatten(good["shares"]).to_numpy().reshape(-1, len(classes)).astype(np.float64)
-                pixels_N = good["height"].to_numpy().astype(np.int64) * good["width"].to_numpy()
-                counts_C += (shares_NC * pixels_N[:, None]).sum(0)
-                pixels += int(pixels_N.sum())
-            images += table.num_rows
-    shares = dict(zip(classes.names, (counts_C / max(1, pixels)).tolist(), strict=True))
-    return {"images": images, "quarantined": quarantined, "shares": shares}
-
-
-def _settle(storage: Storage, registered: Registered, view: View) -> None:
-    """Refuse an output that another model, or this one with other windows, has begun to fill."""
-    asked = {"model": registered.address, "weights": hashlib.sha256(registered.weights).hexdigest(), **asdict(view)}
-    text = json.dumps(asked, indent=1)
-    if not storage.create_once("predictions.json", text.encode()):
-        found = json.loads(storage.read_bytes("predictions.json"))
-        asked = json.loads(text)
-        changed = [name for name in asked if found.get(name) != asked[name]]
-        if changed:
-            was, now = ({name: which.get(name) for name in changed if name != "weights"} for which in (found, asked))
-            raise ResourceError(
-                f"--output {storage.root} holds predictions made with {was}, asked for now is {now}; "
-                "name another folder, or delete that one"
-            )
-    storage.write_bytes("classes.yaml", registered.classes.to_yaml().encode())
 
 
 def _plan(registered: Registered, *, actors: int, gpu: bool | None, uri: str) -> Config:

@@ -1,30 +1,21 @@
 """Ray found or started, and whether it can carry the plan: refused in one line before anything is spent."""
 
 import os
-import pickle
 import shutil
 import socket
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import ray
-from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipelines import signals
+from pipelines import node_probe, signals, tracking_server
 from pipelines.config import Config
-from pipelines.credentials import anonymous, hidden, worker_env
+from pipelines.credentials import worker_env
 from pipelines.machines import machines, total
 from pipelines.storage import Storage
-from weakseg import __version__
 from weakseg.errors import ResourceError
 
 OBJECT_STORE = 300 * 2**20
@@ -157,13 +148,13 @@ def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
     Raises:
         ResourceError: One line per fault.
     """
-    faults = [*_job_faults(storage), *_storage_faults(storage), *_tracking_faults(config, storage)]
+    faults = [*_job_faults(storage), *_storage_faults(storage), *tracking_server.faults(config, storage)]
     too_large = list(_capacity_faults(config))
     faults += too_large
     if not too_large:
         faults += _busy_faults(config, wait)
     if not faults:
-        faults += _node_faults(storage, wait)
+        faults += node_probe.faults(storage, wait)
     if faults:
         raise ResourceError("\n".join(faults))
 
@@ -250,132 +241,3 @@ def _storage_faults(storage: Storage) -> Iterator[str]:
         if free < LEAST_DISK:
             left, least = f"{free / 2**20:.0f} MB", f"{LEAST_DISK / 2**20:.0f} MB"
             yield f"{name}: {folder} has {left} left, at least {least} are needed"
-
-
-def check_tracking(uri: str) -> None:
-    """Refuse a tracking store that does not answer, before MLflow tries again and again.
-
-    Raises:
-        ResourceError: In one line.
-    """
-    for fault in _uri_faults(uri, timeout=5.0):
-        raise ResourceError(fault)
-
-
-def _tracking_faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterator[str]:
-    """Whether the tracking server answers, where there is one."""
-    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
-        yield from _uri_faults(uri, timeout=timeout)
-    elif not storage.is_local:
-        # Here, because it brings MLflow.
-        from pipelines.tracking import no_database
-
-        yield f"tracking.uri: {no_database(storage)}"
-
-
-def _uri_faults(uri: str, *, timeout: float) -> Iterator[str]:
-    named = f"tracking.uri: {hidden(uri)}"
-    scheme = urlsplit(uri).scheme
-    if uri == "databricks":
-        return  # MLflow finds the rest in its own settings
-    if scheme in ("", "file"):
-        yield f"{named}: MLflow keeps no runs in folders any more; use sqlite:////path/to/mlflow.db or http://server"
-    elif scheme == "sqlite":
-        folder = Path(uri.removeprefix("sqlite:///")).parent
-        if not folder.is_dir():
-            yield f"{named}: the folder {folder} does not exist"
-    elif scheme in ("http", "https"):
-        try:
-            with urllib.request.urlopen(f"{anonymous(uri).rstrip('/')}/health", timeout=timeout):
-                pass
-        except urllib.error.HTTPError as error:
-            if error.code not in (401, 403, 404):  # it answers
-                yield f"{named}: the server answers with {error.code} {error.reason}"
-        except (OSError, ValueError) as error:
-            reason = hidden(str(getattr(error, "reason", None) or error))
-            yield f"{named}: no MLflow server answers ({reason}); start it, or remove the address for a local file"
-            return
-        if refusal := _refusal(uri, timeout):
-            yield (
-                f"{named}: the server refuses this user ({hidden(refusal)}); set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, right"
-            )
-
-
-def _refusal(uri: str, timeout: float) -> str | None:
-    """What a server answers to a question asked with this driver's credentials, if it refuses it; None if not."""
-    # Here, because they bring MLflow.
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request
-
-    try:
-        reply = http_request(
-            get_default_host_creds(uri),
-            "/api/2.0/mlflow/experiments/search",
-            "POST",
-            json={"max_results": 1},
-            max_retries=0,
-            timeout=timeout,
-            raise_on_status=False,
-        )
-    except MlflowException:
-        return None  # what passes is MLflow's own to try again
-    return f"{reply.status_code}: {' '.join(reply.text.split())[:200]}" if reply.status_code in (401, 403) else None
-
-
-def _node_faults(storage: Storage, wait: float) -> Iterator[str]:
-    """Whether every node imports this weakseg and sees this storage."""
-    key = f".probe-{uuid.uuid4().hex}"
-    storage.write_bytes(key, b"weakseg")
-    try:
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        answers = {node["NodeID"]: _probe(node["NodeID"], storage, key) for node in nodes}
-        ray.wait(list(answers.values()), num_returns=len(answers), timeout=wait)
-        for node in nodes:
-            yield from _node_fault(node["NodeManagerHostname"], answers[node["NodeID"]], storage)
-    finally:
-        storage.delete_tree(key)
-
-
-def _probe(node_id: str, storage: Storage, key: str) -> "ray.ObjectRef[tuple[str, str, str]]":
-    """Ask a node for its weakseg and Python versions and what is wrong with the storage as it sees it."""
-    packed = pickle.dumps(storage)
-
-    def probe() -> tuple[str, str, str]:  # nested, so that it travels by value: the node may not have this module
-        import pickle
-        import sys
-
-        import weakseg
-
-        fault = ""
-        try:
-            pickle.loads(packed).read_bytes(key)
-        except FileNotFoundError:
-            fault = "it does not see it; use a folder that all nodes share, or s3://bucket/prefix"
-        except weakseg.errors.WeaksegError as error:
-            fault = str(error)
-        return weakseg.__version__, ".".join(map(str, sys.version_info[:2])), fault
-
-    on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    options = {"num_cpus": 0, "max_retries": 1, "scheduling_strategy": on_node, "runtime_env": worker_env()}
-    return ray.remote(probe).options(**options).remote()
-
-
-def _node_fault(host: str, answer: "ray.ObjectRef[tuple[str, str, str]]", storage: Storage) -> Iterator[str]:
-    """What is wrong with one node's answer."""
-    try:
-        version, python, fault = ray.get(answer, timeout=0.1)
-    except ray.exceptions.GetTimeoutError:
-        yield f"cluster: node {host} does not answer; check it with `ray status`"
-        return
-    except (RayError, ImportError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        yield f"cluster: weakseg cannot be imported on node {host} ({reason}); install it there"
-        return
-    here = ".".join(map(str, sys.version_info[:2]))
-    if (version, python) != (__version__, here):
-        yield f"cluster: node {host} has weakseg {version} on Python {python}, here it is {__version__} on {here}"
-    if fault:
-        yield f"storage.root: {storage.root} on node {host}: {fault}"

@@ -96,7 +96,7 @@ def weakseg_predict(folder: str) -> Iterator[Callable[[int], dict[str, int]]]:
         registered = Registered("bench", 1, model.spec, weights, classes, View(), threads=1)
         predict.fetch = lambda *_: registered
         predict.store_of = lambda *_: "sqlite:///:memory:"
-        predict.resources.check_tracking = lambda *_: None
+        predict.tracking_server.check = lambda *_: None
 
         def work(size: int) -> dict[str, int]:
             output = Path(folder) / "ours"

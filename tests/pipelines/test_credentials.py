@@ -10,7 +10,7 @@ import pytest
 import ray
 import tiny
 
-from pipelines import parts, prepare, resources, train
+from pipelines import parts, prepare, resources, tracking_server, train
 from pipelines.console import Console
 from pipelines.credentials import anonymous, hidden, holds_password, worker_env
 from pipelines.storage import open_storage
@@ -72,7 +72,7 @@ def test_a_configuration_with_a_password_is_refused_without_repeating_it(tmp_pat
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(given: None, tmp_path: Path):
-    (fault,) = resources._tracking_faults(tiny.config(tmp_path), open_storage(tmp_path))
+    (fault,) = tracking_server.faults(tiny.config(tmp_path), open_storage(tmp_path))
     assert fault.startswith("tracking.uri: http://somebody:***@127.0.0.1:9: no MLflow server answers")
 
 

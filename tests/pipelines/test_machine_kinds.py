@@ -31,7 +31,7 @@ def idle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(machines.ray, "nodes", lambda: [node])
     monkeypatch.setattr(machines.ray, "cluster_resources", lambda: HEAD)
     monkeypatch.setattr(machines.ray._private.state.state, "get_cluster_config", lambda: None)
-    monkeypatch.setattr(resources, "_node_faults", lambda storage, wait: [])
+    monkeypatch.setattr(resources.node_probe, "faults", lambda storage, wait: [])
     return tmp_path
 
 

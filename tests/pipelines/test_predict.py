@@ -17,6 +17,7 @@ import tiny
 from PIL import Image
 
 from pipelines import predict as stage
+from pipelines import predictions
 from pipelines.serving.registered import Registered, fetch
 from pipelines.storage import open_storage
 from weakseg.codec import decode_image, encode_png, read_mask
@@ -122,7 +123,7 @@ def test_the_list_names_sizes_shares_and_errors(predicted: tuple[Path, Any], fol
     assert list(rows) == ["a.png", "empty.jpg", "text.webp", "ü.tif", "b/broken.png", "b/c.d.png", "b/deep/e f.jpg"]
     counts = np.zeros(6, np.int64)
     for name in NAMES:
-        mask_HW = read_mask((output / stage.mask_key(name)).read_bytes())
+        mask_HW = read_mask((output / predictions.mask_key(name)).read_bytes())
         assert (rows[name]["height"], rows[name]["width"], rows[name]["error"]) == (*mask_HW.shape, None)
         found = np.bincount(mask_HW.ravel(), minlength=6)
         np.testing.assert_allclose(rows[name]["shares"], found / mask_HW.size, rtol=1e-6)
@@ -201,7 +202,7 @@ def test_from_bucket_to_bucket(ray_session: str, folder: Path, uri: str, s3_root
     model = mlflow.pyfunc.load_model(str(stored_run.stored_model(root)))
     answers = model.predict(pd.DataFrame({"image": [(folder / name).read_bytes() for name in names]}))["mask"]
     for name, mask in zip(names, answers, strict=True):
-        np.testing.assert_array_equal(read_mask(storage.read_bytes(stage.mask_key(name))), read_mask(mask))
+        np.testing.assert_array_equal(read_mask(storage.read_bytes(predictions.mask_key(name))), read_mask(mask))
     assert storage.read_table("predictions.parquet").num_rows == 3
     assert call(source.root, output, uri)["predicted"] == 0
     with pytest.raises(DataError, match="masks would be taken for images"):
@@ -305,14 +306,14 @@ def test_a_name_that_is_no_key_stays_out_of_the_output(tmp_path: Path) -> None:
     storage = open_storage(tmp_path / "out")
     for name in ("..\\..\\evil.png", "../evil.png"):
         with pytest.raises(ValueError, match="leave the root"):
-            storage.exists(stage.mask_key(name))
+            storage.exists(predictions.mask_key(name))
 
 
 def test_chunks_feed_every_actor_and_are_not_too_many() -> None:
-    assert [stage.chunk_size(images, 2) for images in (1, 9, 300, 40_000, 1_000_000)] == [1, 2, 32, 40, 256]
+    assert [predictions.chunk_size(images, 2) for images in (1, 9, 300, 40_000, 1_000_000)] == [1, 2, 32, 40, 256]
 
 
 def test_other_images_make_no_chunk_look_finished() -> None:
-    assert stage.part_key(["a", "b"]) != stage.part_key(["a", "c"])
-    assert stage.part_key(["a", "b"]) != stage.part_key(["ab"])
-    assert stage.part_key(["a", "b"]) == stage.part_key(["a", "b"])
+    assert predictions.part_key(["a", "b"]) != predictions.part_key(["a", "c"])
+    assert predictions.part_key(["a", "b"]) != predictions.part_key(["ab"])
+    assert predictions.part_key(["a", "b"]) == predictions.part_key(["a", "b"])

@@ -1,6 +1,3 @@
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,7 +29,7 @@ def cluster_of(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float], free: 
     monkeypatch.setattr(resources.ray, "nodes", lambda: [*alive, dead])
     monkeypatch.setattr(resources.ray, "cluster_resources", lambda: total)
     monkeypatch.setattr(resources.ray, "available_resources", lambda: {"CPU": total["CPU"] if free is None else free})
-    monkeypatch.setattr(resources, "_node_faults", lambda storage, wait: [])
+    monkeypatch.setattr(resources.node_probe, "faults", lambda storage, wait: [])
 
 
 def refusal(config: Config, storage: Storage, **options: float) -> str:
@@ -169,67 +166,6 @@ def test_a_full_disk_is_refused(monkeypatch: pytest.MonkeyPatch, storage: Storag
     assert storage.list() == []  # nothing of ours is left behind
 
 
-@pytest.fixture
-def server() -> Iterator[tuple[str, list[int]]]:
-    """A web server whose answers are in a list."""
-    answers = [200]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(answers[0] if self.path == "/health" else 500)
-            self.end_headers()
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            known = self.headers.get("Authorization") in (None, "Bearer right")
-            self.send_response(200 if known else 401)
-            self.end_headers()
-            self.wfile.write(b"{}" if known else b"You are not\n authenticated")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}", answers
-        http.shutdown()
-
-
-def test_tracking_server(
-    monkeypatch: pytest.MonkeyPatch, storage: Storage, server: tuple[str, list[int]], tmp_path: Path
-):
-    cluster_of(monkeypatch, {"CPU": 4.0})
-    uri, answers = server
-    resources.check(plan(f"tracking.uri={uri}/"), storage)
-    answers[0] = 401
-    resources.check(plan(f"tracking.uri={uri}"), storage)
-    answers[0] = 503
-    assert "answers with 503" in refusal(plan(f"tracking.uri={uri}"), storage)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert refusal(plan(), storage).startswith("tracking.uri: http://127.0.0.1:9: no MLflow server answers")
-    resources.check(plan(f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"), storage)
-    assert "does not exist" in refusal(plan(f"tracking.uri=sqlite:///{tmp_path}/no/mlflow.db"), storage)
-
-
-def test_credentials_that_the_tracking_server_does_not_know_are_refused_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, storage: Storage, server: tuple[str, list[int]]
-):
-    cluster_of(monkeypatch, {"CPU": 4.0})
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "right")
-    resources.check(plan(f"tracking.uri={server[0]}"), storage)
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "word-of-nobody")
-    text = refusal(plan(f"tracking.uri={server[0]}"), storage)
-    assert text.startswith(f"tracking.uri: {server[0]}: the server refuses this user (401: You are not authenticated)")
-    assert "word-of-nobody" not in text
-    assert "\n" not in text
-
-
-def test_databricks_is_no_folder(monkeypatch: pytest.MonkeyPatch, storage: Storage):
-    cluster_of(monkeypatch, {"CPU": 4.0})
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
-    resources.check(plan(), storage)
-
-
 @pytest.mark.ray
 def test_the_sessions_ray_carries_a_small_plan_and_leaves_nothing_behind(ray_session: str, storage: Storage):
     resources.connect(plan())  # connected already: nothing happens
@@ -237,29 +173,6 @@ def test_the_sessions_ray_carries_a_small_plan_and_leaves_nothing_behind(ray_ses
     assert storage.list() == []
     large = plan("cluster.workers=64", "training.batch_size=128", "cluster.gpu=false")
     assert "cluster.workers: 64 with 1 CPUs each" in refusal(large, storage)
-
-
-@pytest.mark.ray
-def test_a_node_with_another_weakseg_is_named(monkeypatch: pytest.MonkeyPatch, ray_session: str, storage: Storage):
-    monkeypatch.setattr(resources, "__version__", "99")
-    assert "on Python" in (text := refusal(plan("cluster.gpu=false"), storage))
-    assert "here it is 99" in text
-
-
-@pytest.mark.ray
-def test_a_node_without_weakseg_is_named(monkeypatch: pytest.MonkeyPatch, ray_session: str, storage: Storage):
-    import ray
-
-    def probe(node_id: str, storage: Storage, key: str) -> object:
-        def fail() -> None:
-            import no_such_package  # noqa: F401
-
-        return ray.remote(fail).options(num_cpus=0, max_retries=0).remote()
-
-    monkeypatch.setattr(resources, "_probe", probe)
-    text = refusal(plan("cluster.gpu=false"), storage)
-    assert "weakseg cannot be imported on node" in text
-    assert "No module named 'no_such_package'" in text
 
 
 @pytest.mark.s3
@@ -286,17 +199,6 @@ def test_a_bucket_that_is_not_there_is_one_line(
     text = refusal(plan(f"tracking.uri={server[0]}"), missing)
     assert text.startswith("storage.root s3://weakseg-test-missing/p: there is no such bucket")
     assert "\n" not in text
-
-
-@pytest.mark.ray
-@pytest.mark.s3
-def test_a_node_proves_that_it_sees_the_storage(monkeypatch: pytest.MonkeyPatch, ray_session: str, s3_root: str):
-    on_s3 = open_storage(s3_root)
-    assert list(resources._node_faults(on_s3, 60)) == []
-    monkeypatch.setattr(type(on_s3), "write_bytes", lambda *given: None)  # what it is asked for is not there
-    (text,) = resources._node_faults(on_s3, 60)
-    assert text.startswith(f"storage.root: {s3_root} on node ")
-    assert "it does not see it" in text
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "[::1]:9"])

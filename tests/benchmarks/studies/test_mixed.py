@@ -21,7 +21,7 @@ def test_the_whole_study(tmp_path):
         "proportion": 4.0,
         "consistency": 0.5,
     }
-    assert [point["budget_pixels"] for point in summary["curves"]["all"]] == [10, 20, 30, 40]
+    assert [point["budget_pixels"] for point in summary["curves"]["all"]] == [10, 20, 40]
     assert [point["seconds_per_image"] for point in summary["curves"]["proportions"]] == pytest.approx([14.2, 20.0])
     # labels / labels_per_image = 100 images in the made-up records, 1,420 s in all
     assert summary["curves"]["points"][0]["billed_seconds_per_image"] == pytest.approx(14.2)
@@ -37,7 +37,9 @@ def test_the_whole_study(tmp_path):
 @pytest.mark.parametrize("arm", mixed.ARMS)
 def test_all_arms_cost_the_same(arm, budget):
     bought = purchase(arm, budget)
-    if arm == "proportions" and budget * mixed.PIXEL > mixed.PROPORTIONS:
+    if arm == "points-crops" and budget < mixed.MIDDLE:
+        assert bought is None
+    elif arm == "proportions" and budget * mixed.PIXEL > mixed.PROPORTIONS:
         assert bought is None or (bought.seconds == mixed.PROPORTIONS and bought.share == 1)
     else:
         assert bought.seconds == pytest.approx(budget * mixed.PIXEL, abs=1e-9)
@@ -48,7 +50,7 @@ def test_all_arms_cost_the_same(arm, budget):
 def test_no_arm_with_proportions_sees_crops_nor_do_the_points_it_is_compared_with():
     weights = {"proportion": 1.0, "consistency": 0.5}
     for arm in mixed.ARMS:
-        run = mixed.arm_run(arm, 10, weights, 0)
+        run = mixed.arm_run(arm, mixed.MIDDLE, weights, 0)
         assert (mixed.WHOLE in run.settings) == (arm != "points-crops")
 
 
