@@ -193,6 +193,11 @@ def fetch(bucket: str, key: str, **options: Any) -> dict[str, Any]:
             if code(error) in ("NoSuchKey", "404"):
                 raise FileNotFoundError(f"{SCHEME}{bucket}/{key}") from None
             raise
+        except HTTPError:  # a refusal whose text broke off; all else botocore repeats itself
+            if attempt == ATTEMPTS - 1:
+                raise
+            back_off(attempt)
+            continue
         try:
             return {**reply, "Body": reply["Body"].read()}
         except _BROKEN:

@@ -59,8 +59,8 @@ class Folder:
         return str(self.local_path(key))
 
     def exists(self, key: str) -> bool:
-        """Whether a file (or a folder) of this key is there, whole."""
-        return self.local_path(key).exists()
+        """Whether a file of this key is there, whole, or a folder with any file below it."""
+        return self.local_path(key).is_file() or any(True for _ in self._walk(key))
 
     def read_bytes(self, key: str) -> bytes:
         """The content of a file.
@@ -109,11 +109,12 @@ class Folder:
         return sorted(self._walk(prefix))
 
     def folders(self, prefix: str = "") -> Sequence[str]:
-        """The names of the folders directly below a folder, sorted; empty where there is none."""
+        """The names of the folders directly below a folder that have any file in them, sorted."""
         top = self.local_path(prefix)
         if not top.is_dir():
             return []
-        return sorted(entry.name for entry in os.scandir(top) if entry.is_dir() and not entry.name.endswith(TEMPORARY))
+        names = [entry.name for entry in os.scandir(top) if entry.is_dir() and not entry.name.endswith(TEMPORARY)]
+        return sorted(name for name in names if self.exists(f"{prefix}/{name}" if prefix else name))
 
     def delete_tree(self, prefix: str) -> None:
         """Delete a file or a folder with all below it; it disappears from view at once. Nothing there is fine.

@@ -4,6 +4,8 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers.faulty_s3 import faulty
+from servers.s3 import environment
 
 from pipelines import s3
 from pipelines.s3 import Address
@@ -63,6 +65,19 @@ def test_objects_go_there_and_come_back(s3_root):
         s3.read(address.bucket, address.key("l"))
     with s3.filesystem().open_input_stream(f"{address.bucket}/{address.key('k')}") as stream:
         assert stream.read() == b"12345"
+
+
+@pytest.mark.s3
+def test_a_refusal_that_breaks_off_is_asked_for_again(s3_server, s3_root):
+    address = Address.parse(s3_root)
+    with (
+        faulty(s3_server, rate=0.5, seed=1, faults=("broken",)) as proxy,
+        environment(AWS_ENDPOINT_URL_S3=proxy.url),
+    ):
+        for number in range(10):
+            with pytest.raises(FileNotFoundError):
+                s3.read(address.bucket, address.key(f"{number}"))
+        assert proxy.counts["broken"]
 
 
 @pytest.mark.s3

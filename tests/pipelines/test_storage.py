@@ -52,6 +52,17 @@ def test_a_folder_is_there_with_anything_in_it(storage):
     assert not storage.exists("q")
 
 
+def test_a_folder_is_gone_with_the_last_file_in_it(storage):
+    storage.write_bytes("p/a/b", b"")
+    storage.write_bytes("p/c", b"")
+    storage.delete_tree("p/a/b")
+    assert storage.folders("p") == []
+    assert not storage.exists("p/a")
+    storage.delete_tree("p/c")
+    assert storage.folders() == []
+    assert not storage.exists("p")
+
+
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "a/..", "/etc/passwd", "a\\..\\b", "a\0b"])
 def test_no_key_leaves_the_root(storage, key, tmp_path):
     uses = (storage.exists, storage.read_bytes, storage.list, storage.folders, storage.delete_tree, storage.sweep)
