@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if "ray_session" in fixtures:
             item.add_marker("ray")
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1200))  # their fixtures' time included
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("finished" if "finished_run" in fixtures else item.path.name))
 
