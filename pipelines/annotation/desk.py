@@ -132,7 +132,7 @@ class Desk:
                     leases.take(db, number, page, image_id, annotator, now=now, lifetime=self.lifetime)
                 for image_id in set(mine) - set(todo):
                     # Done with: others may be wanted there, and who did it may still change what they said.
-                    leases.release(db, image_id, annotator)
+                    leases.release(db, image_id, annotator, round=number, kind=page)
             return standing, chosen
 
     def add(self, annotator: str, entries: Sequence[Entry]) -> list[Answer]:

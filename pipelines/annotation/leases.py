@@ -36,9 +36,20 @@ def take(
     return True
 
 
-def release(db: sqlite3.Connection, image_id: str, annotator: str) -> None:
-    """Give an image back; nothing happens where another holds it."""
-    db.execute("DELETE FROM leases WHERE image_id = ? AND annotator = ?", (image_id, annotator))
+def release(
+    db: sqlite3.Connection, image_id: str, annotator: str, *, round: int | None = None, kind: str | None = None
+) -> None:
+    """Give an image back; nothing happens where another holds it.
+
+    Args:
+        db: The connection, within a transaction.
+        image_id: The image.
+        annotator: Who gives it back.
+        round: The round in which it was taken; None = all of them.
+        kind: The page on which it was taken; None = all of them.
+    """
+    where = "image_id = ? AND annotator = ? AND round = ifnull(?, round) AND kind = ifnull(?, kind)"
+    db.execute(f"DELETE FROM leases WHERE {where}", (image_id, annotator, round, kind))
 
 
 def since(db: sqlite3.Connection, round: int, kind: str, image_id: str, annotator: str) -> float | None:

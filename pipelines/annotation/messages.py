@@ -13,8 +13,8 @@ from weakseg.schema import VOID
 from weakseg.supervision import Polygon, encode_polygons
 
 Handle = Annotated[str, Field(max_length=80)]
-Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
-Pair = tuple[Coordinate, Coordinate]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+Pair = tuple[Number, Number]
 Ring = Annotated[list[Pair], Field(min_length=3, max_length=10_000)]
 
 
@@ -51,7 +51,7 @@ class Given(Message):
     seconds: Annotated[float, Field(ge=0, le=1e7)]
     replaces: Annotated[str | None, Field(max_length=32)] = None
     class_: Annotated[int | None, Field(alias="class", ge=0, le=VOID, strict=True)] = None
-    proportions: Annotated[list[float] | None, Field(max_length=254)] = None
+    proportions: Annotated[list[Number] | None, Field(max_length=254)] = None
     polygons: Annotated[list[Drawn] | None, Field(max_length=2000)] = None
     void: Literal[True] | None = None
 

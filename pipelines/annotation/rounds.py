@@ -93,7 +93,7 @@ class Standing:
         """Whether that share of all that is asked has been answered, on every page."""
         if share >= 1:
             return not any(self._open.values())
-        return all(tally.answered >= math.ceil(share * tally.asked) for tally in self._pages.values())
+        return all(tally.answered >= tally.needed(share) for tally in self._pages.values())
 
     def progress(self, annotator: str, share: float, *, now: float) -> dict[str, Any]:
         """How far the round is, for all and for one, by page."""
@@ -101,7 +101,7 @@ class Standing:
             page: {
                 "asked": tally.asked,
                 "answered": min(tally.answered, tally.asked),
-                "needed": math.ceil(share * tally.asked),
+                "needed": tally.needed(share),
                 "mine": len(tally.seconds[annotator]),
                 "median_seconds": _median(tally.seconds[annotator]),
                 "seconds_left": tally.left(share, now=now),
@@ -139,10 +139,15 @@ class Tally:
             self.seconds[row.annotator][row.place] = row.seconds
             self._times.append(datetime.fromisoformat(row.labelled_at).timestamp())
 
+    def needed(self, share: float) -> int:
+        """How many answers that share of the questions is."""
+        # 0.55 * 100 is a little more than 55.
+        return math.ceil(share * self.asked - 1e-9)
+
     def left(self, share: float, *, now: float) -> float | None:
         """Seconds that the rest takes at the pace of the last minutes; None without one."""
         recent = [moment for moment in self._times if moment > now - _RECENT]
-        rest = max(0, math.ceil(share * self.asked) - self.answered)
+        rest = max(0, self.needed(share) - self.answered)
         if rest == 0:
             return 0.0
         if len(recent) < 3 or now <= min(recent):
@@ -158,11 +163,13 @@ def needed(given: Mapping[str, Answer], question: Question, people: frozenset[st
         question: The question.
         people: The annotators.
     """
+    if question.page != "pixel":
+        return 1  # about a whole image: no majority settles it, so nobody else is asked
     return wanted(_classes(given), copies=question.copies, people=len(people | given.keys()))
 
 
 def _classes(given: Mapping[str, Answer]) -> list[int]:
-    # Whole-image answers are never asked twice: any number stands for them.
+    # No majority is asked for about whole images: any number stands for what has no class.
     return [-1 if row.class_id is None else row.class_id for row in given.values()]
 
 

@@ -1,5 +1,6 @@
 """How the annotators did: answers, time, agreement with each other, accuracy where the truth is known."""
 
+import json
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ def annotators(
             for name, row in given.items():
                 seconds[name].append(row.seconds)
             for (one, first), (other, second) in combinations(sorted(given.items()), 2):
-                same = first.class_id == second.class_id
+                same = _said(first) == _said(second)
                 pairs[one].append(same)
                 pairs[other].append(same)
             if question.purpose == "control" and masks is not None:
@@ -53,6 +54,10 @@ def annotators(
         }
         for name in sorted(seconds)
     ]
+
+
+def _said(row: Answer) -> tuple[int | None, Any]:
+    return row.class_id, None if row.value is None else json.loads(row.value)
 
 
 def _right(given: Mapping[str, Answer], mask_HW: NDArray[Any] | None) -> dict[str, bool]:

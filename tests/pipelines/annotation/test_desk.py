@@ -51,6 +51,19 @@ def test_each_gets_images_of_their_own_and_the_same_again(tmp_path: Path):
     assert images(desk, "ben", 4) == second
 
 
+def test_an_image_that_is_done_with_on_one_page_is_still_held_on_another(tmp_path: Path):
+    _, desk, _ = opened(tmp_path, annotators=("anna", "ben"), images=2, kinds=("pixel", "proportions"))
+    found = desk.work("anna", "proportions", 1)
+    assert found is not None
+    standing, (image_id,) = found
+    assert images(desk, "anna", 1) == [image_id]
+    answer(desk, "anna", image_id)
+    assert images(desk, "anna", 1) != [image_id]
+    (question,) = standing.by_image["proportions", image_id]
+    desk.add("anna", [Entry(question, None, "[0.5,0.25,0.25]", 1.0, "")])
+    assert standing.given(question).keys() == {"anna"}
+
+
 def test_a_lease_ends_without_a_sign_of_life(tmp_path: Path):
     _, desk, clock = opened(tmp_path, annotators=("anna", "ben"), images=2)
     mine = images(desk, "anna")
