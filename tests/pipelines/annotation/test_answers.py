@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from pipelines.annotation import mirror
 from pipelines.annotation.answers import Answer, Answers, Conflict, heads
 from pipelines.annotation.mirror import Batches
 from pipelines.storage import open_storage
@@ -182,21 +181,6 @@ def test_of_two_batches_with_one_answer_the_acknowledged_one_counts(tmp_path: Pa
 
 def mirror_columns() -> list[str]:
     return [name for name in Answer.__dataclass_fields__ if name != "seq"]
-
-
-def test_batches_stay_in_order_where_the_clock_goes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    storage = open_storage(tmp_path / "storage")
-    now = iter([2_000, 1_000])
-    monkeypatch.setattr(mirror.time, "time_ns", lambda: next(now))
-    one = Answers(tmp_path / "one.sqlite", Batches(storage, "batches"))
-    first = one.add([FIRST])[0]
-    one.close()
-    two = Answers(tmp_path / "two.sqlite", Batches(storage, "batches"))  # the server on another machine
-    second = two.add([replace(FIRST, class_id=0, supersedes=first.answer_id)])[0]
-    two.close()
-    driver = Answers(tmp_path / "three.sqlite", Batches(storage, "batches"))
-    assert [row.answer_id for row in driver.since()] == [first.answer_id, second.answer_id]
-    driver.close()
 
 
 def test_a_batch_that_could_not_be_taken_in_is_read_again(tmp_path: Path):

@@ -11,7 +11,6 @@ import annotation_site
 import httpx
 import pytest
 from annotation_site import URL, client
-from fastapi.testclient import TestClient
 
 from pipelines.annotation import security
 from pipelines.annotation.security import RateLimit, Secret, host_names, host_of
@@ -80,43 +79,14 @@ def test_the_cookie_cannot_be_read_or_sent_across_sites(site: annotation_site.Si
     assert nobody.get("/api/session").status_code == 401
 
 
-@pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "", "http://[", "http://127.0.0.1:1", "file://127.0.0.1:8765"]
-)
-def test_a_foreign_origin_is_refused(anna: httpx.Client, origin: str):
-    assert code(anna.post("/api/alive", json={"images": ["0-x"]}, headers={"origin": origin})) == (403, "bad_origin")
-
-
-def test_no_origin_is_refused_too(site: annotation_site.Site):
-    browser = client(site, site.app())
-    del browser.headers["origin"]
-    assert code(browser.post("/api/alive", json={"images": ["0-x"]})) == (403, "bad_origin")
-
-
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "127.0.0.2:8765", "[::2]:8765"])
-def test_a_foreign_host_is_refused(anna: httpx.Client, host: str):
-    assert code(anna.get("/api/state", headers={"host": host})) == (400, "bad_host")
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost:9000", "[::1]:1", "LOCALHOST"])
-def test_this_machine_has_several_names(anna: httpx.Client, host: str):
-    assert anna.get("/api/state", headers={"host": host}).status_code == 200
-
-
-def test_a_server_that_others_reach_goes_by_the_address_they_reached(site: annotation_site.Site):
-    def ask(host: str, server: tuple[str, int]) -> int:
-        async def call(scope: dict, receive: object, send: object) -> None:
-            await site.app()({**scope, "server": server}, receive, send)
-
-        return TestClient(call, base_url=URL).get("/enter", headers={"host": host}).status_code
-
-    assert ask("192.168.1.7:8765", ("192.168.1.7", 8765)) == 200
-    assert ask("[fe80::7]:8765", ("fe80::7", 8765)) == 200
-    assert ask("192.168.1.8:8765", ("192.168.1.7", 8765)) == 400
-    assert ask("evil.example:8765", ("evil.example", 8765)) == 400  # never a name, which could be bound anew
+def test_the_application_stands_behind_its_guard(anna: httpx.Client):
+    assert code(anna.get("/api/state", headers={"host": "evil.example"})) == (400, "bad_host")
+    assert code(anna.post("/api/alive", json={"images": ["0-x"]}, headers={"origin": "null"})) == (403, "bad_origin")
+    assert code(anna.post("/api/alive", json={"images": ["x" * 2**20]})) == (413, "too_large")
 
 
 def test_other_names_must_be_given():
+    assert host_names("127.0.0.1", []) == {"127.0.0.1", "localhost", "::1"}
     assert "0.0.0.0" not in host_names("0.0.0.0", [])
     assert "proxy.example" in host_names("0.0.0.0", ["Proxy.example"])
     assert host_of("[::1]:80") == "::1"
@@ -146,20 +116,6 @@ def test_an_image_id_is_no_path(anna: httpx.Client, handle: str):
 def test_static_files_are_only_those_of_their_folder(anna: httpx.Client, name: str):
     assert anna.get(f"/static/{name}").status_code == 404
     assert anna.get("/static/page.js").status_code == 200
-
-
-def test_a_large_body_is_refused_whether_or_not_it_says_so(anna: httpx.Client):
-    body = b'{"images": ["' + b"x" * 2**20 + b'"]}'
-    headers = {"content-type": "application/json"}
-    assert code(anna.post("/api/alive", content=body, headers=headers)) == (413, "too_large")
-    assert code(anna.post("/api/alive", content=iter([body[:1000], body[1000:]]), headers=headers)) == (
-        413,
-        "too_large",
-    )
-    assert code(anna.post("/api/alive", content=b"images=1", headers={"content-type": "text/plain"})) == (
-        415,
-        "not_json",
-    )
 
 
 def test_another_annotators_images_are_neither_shown_nor_answered(site: annotation_site.Site):

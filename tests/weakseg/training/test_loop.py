@@ -23,7 +23,6 @@ from weakseg.training import (
     save,
     steps_per_epoch,
     trained_weights,
-    validation_loss,
 )
 from weakseg.training import epoch as epochs
 from weakseg.transforms import Augmentation
@@ -298,22 +297,6 @@ def test_early_stopping_goes_on_from_a_state(finished):
         continued, rows = _fit(Tiny(seed=9), **options, start=start)
         assert rows == history
         assert _equal(continued, model)
-
-
-def test_the_validation_loss_is_the_mean_over_all_its_labels():
-    examples = _images(5, masks=True)
-    model, _ = _fit()
-    total, count = 0.0, 0
-    for index in range(5):
-        image = torch.from_numpy(examples[index].image_HW3).permute(2, 0, 1)[None].float() / 255
-        mask = torch.from_numpy(examples[index].mask_HW)[None].long()
-        logits = nn.functional.interpolate(model.eval()(image).logits_BChw, size=(8, 8), mode="bilinear")
-        total += nn.functional.cross_entropy(logits, mask, reduction="sum").item()
-        count += mask.numel()
-    for batch_size in (1, 2, 5):
-        options = {"weights": {"mask": 0.5}, "batch_size": batch_size, "device": torch.device("cpu")}
-        found = validation_loss(model, examples, **options, fill=(0.5, 0.5, 0.5))
-        assert found == pytest.approx(0.5 * total / count, rel=1e-5)
 
 
 @pytest.mark.parametrize(
