@@ -136,7 +136,7 @@ def test_a_run_on_s3_is_the_run_in_a_folder(
     check_secrets(s3_root)
     assert result["report"] == f"{s3_root}/runs/tiny/report.html"
     assert open_storage(s3_root).folders() == ["pools", "runs"]
-    layout = open_layout("scenes", None, seed=0, images=1, size=(48, 64))
+    layout = open_layout("scenes", None, seed=0, images=3, size=(48, 64))
     photo = next(iter(layout.read(next(iter(layout.sources()))))).image
     loaded = subprocess.run(
         [sys.executable, "-c", LOADED, mlflow_server],

@@ -256,6 +256,9 @@ class worker_environments:
                     title, environment = process.cmdline()[:1], process.environ()
                 except (psutil.Error, OSError):
                     continue
-                found = re.match(r"ray::(?!_StatsActor|JobSupervisor|IDLE)(\w+)", title[0] if title else "")
+                # The supervisor starts the driver and has what is the driver's; at first it goes by its actor's name.
+                found = re.match(
+                    r"ray::(?!_StatsActor|JobSupervisor|_ray_internal_job_actor|IDLE)(\w+)", title[0] if title else ""
+                )
                 if found and environment.get("MLFLOW_TRACKING_USERNAME") is not None:
                     self._seen.setdefault(found[1], set()).add(environment["MLFLOW_TRACKING_PASSWORD"])
