@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +69,9 @@ def ask(
 
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     request = {"type": "http", "method": method, "path": path, "headers": encoded, "server": ("127.0.0.1", 8765)}
-    asyncio.run(Guard(application, host_names("127.0.0.1", ["Proxy.example"]))(request | scope, receive, send))
+    guard = Guard(application, host_names("127.0.0.1", ["Proxy.example"]))
+    with ThreadPoolExecutor(1) as pool:  # a browser's tests leave this thread with an event loop of theirs
+        pool.submit(lambda: asyncio.run(guard(request | scope, receive, send))).result()
     return found
 
 
