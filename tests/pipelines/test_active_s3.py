@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 from mlflow.tracking import MlflowClient
@@ -17,7 +18,7 @@ from servers.faulty_s3 import FaultyS3, faulty
 
 from pipelines.ledger import Ledger
 from pipelines.storage import Storage, open_storage
-from weakseg.datasets import open_layout
+from weakseg.codec import encode_png
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 
@@ -136,8 +137,7 @@ def test_a_run_on_s3_is_the_run_in_a_folder(
     check_secrets(s3_root)
     assert result["report"] == f"{s3_root}/runs/tiny/report.html"
     assert open_storage(s3_root).folders() == ["pools", "runs"]
-    layout = open_layout("scenes", None, seed=0, images=3, size=(48, 64))
-    photo = next(iter(layout.read(next(iter(layout.sources()))))).image
+    photo = encode_png(np.full((48, 64, 3), 128, np.uint8))
     loaded = subprocess.run(
         [sys.executable, "-c", LOADED, mlflow_server],
         input=photo,
