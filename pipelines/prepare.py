@@ -170,7 +170,7 @@ def _only_one(job: Job, console: Console | None) -> Iterator[None]:
 
 def _make(job: Job, found: Census, console: Console | None, connect: Callable[[], object]) -> int:
     job.storage.sweep(pool_key(job.digest))
-    write_listing(job.storage, job.layout, found, size=job.size, tile=job.tile)
+    write_listing(job.storage, found)
     there = [set(job.storage.list(f"{pool_key(job.digest)}/{table}")) for table in job.tables]
     missing = [
         chunk

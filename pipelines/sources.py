@@ -1,18 +1,21 @@
 """The list of a data set's source images: what a pool is named after, and what its chunks of work are cut from.
 
-The list is streamed, never held: it is as long as the data set.
+The list is streamed onto the disk, never held: it is as long as the data set.
 """
 
 import dataclasses
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.ledger.layout import pool_key, sources_key
 from pipelines.storage import Storage
@@ -24,8 +27,11 @@ FORMAT = 2
 
 CHUNKS_PER_FILE = 256
 
-_CHUNKS_AT_ONCE = 8
-"""Of the listing: more cost memory, fewer cost time."""
+MOST_PER_CHUNK = 32
+"""Sources."""
+
+_ROWS_AT_ONCE = 1024
+"""More cost memory, fewer cost time."""
 
 _PLAIN = {"use_dictionary": False, "write_statistics": False}
 """A chunk has some tens of rows: dictionaries and bounds would be larger than these."""
@@ -37,15 +43,22 @@ _COLUMNS = pa.schema([(field.name, pa.string()) for field in dataclasses.fields(
 
 @dataclass(frozen=True)
 class Census:
-    """How many sources there are, and the digest of the pool that they make."""
+    """The sources of a data set, counted.
+
+    Attributes:
+        digest: Of the pool that they make.
+        sources: How many there are.
+        folder: Holds their list until nothing refers to it.
+    """
 
     digest: str
     sources: int
+    folder: "tempfile.TemporaryDirectory[str]" = field(compare=False, repr=False)
 
     @property
     def chunk(self) -> int:
         """Sources per chunk: small data sets are cut into about eight, so that several workers share them."""
-        return min(32, max(4, -(-self.sources // 8)))
+        return min(MOST_PER_CHUNK, max(4, -(-self.sources // 8)))
 
     @property
     def chunks(self) -> int:
@@ -54,7 +67,7 @@ class Census:
 
 
 def census(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int] | None) -> Census:
-    """Count the sources and name the pool.
+    """Go through the sources once: count them, name the pool, and keep their list on this machine's disk.
 
     The digest covers what decides the pool's content, as far as names and sizes of files tell: settings, classes,
     and of every source its id, split, group, relative paths and file sizes. Neither absolute paths nor times.
@@ -68,35 +81,32 @@ def census(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int
         DataError: There is no image, or the layout finds the data set at fault.
     """
     hasher = _hasher(layout, size=size, tile=tile)
-    count = sum(1 for _ in _streamed(layout, hasher))
+    sources, count = _streamed(layout, hasher), 0
+    folder = tempfile.TemporaryDirectory(prefix="weakseg-sources-", ignore_cleanup_errors=True)
+    with pq.ParquetWriter(_listing(folder), _COLUMNS, compression="zstd", **_PLAIN) as writer:
+        while rows := list(islice(sources, _ROWS_AT_ONCE)):
+            columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
+            writer.write_table(pa.table(columns, schema=_COLUMNS))
+            count += len(rows)
     if not count:
         where = getattr(layout, "root", None)
         raise DataError(f"data.layout {layout.name}: no images{f' in {where}' if where else ''}; put some there")
-    return Census(hasher.hexdigest()[:12], count)
+    return Census(hasher.hexdigest()[:12], count, folder)
 
 
-def write_listing(
-    storage: Storage, layout: Layout, found: Census, *, size: tuple[int, int] | None, tile: tuple[int, int] | None
-) -> None:
+def write_listing(storage: Storage, found: Census) -> None:
     """Write the list once, as Parquet files with one row group per chunk.
 
     Raises:
-        DataError: The data set changed since the census.
         ResourceError: The storage cannot be written.
     """
     done = f"{pool_key(found.digest)}/sources/_SUCCESS"
     if storage.exists(done):
         return
-    hasher = _hasher(layout, size=size, tile=tile)
-    sources = _streamed(layout, hasher)
-    for file in range(-(-found.chunks // CHUNKS_PER_FILE)):
-        its_own = islice(sources, CHUNKS_PER_FILE * found.chunk)
-        with storage.table_writer(sources_key(found.digest, file), _COLUMNS, **_PLAIN) as writer:
-            while rows := list(islice(its_own, _CHUNKS_AT_ONCE * found.chunk)):
-                columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
-                writer.write(pa.table(columns, schema=_COLUMNS), row_group_size=found.chunk)
-    if next(sources, None) is not None or hasher.hexdigest()[:12] != found.digest:
-        raise DataError("the data folder changed while it was read; wait until nothing writes to it and start again")
+    with pq.ParquetFile(_listing(found.folder)) as listing:
+        for file, table in enumerate(_cut(listing, CHUNKS_PER_FILE * found.chunk)):
+            with storage.table_writer(sources_key(found.digest, file), _COLUMNS, **_PLAIN) as writer:
+                writer.write(table, row_group_size=found.chunk)
     storage.write_bytes(done, b"")
 
 
@@ -105,6 +115,22 @@ def read_chunk(storage: Storage, digest: str, chunk: int) -> list[Source]:
     file, group = divmod(chunk, CHUNKS_PER_FILE)
     with storage.open_parquet(sources_key(digest, file)) as listing:
         return [Source(**row) for row in listing.read_row_group(group, use_threads=False).to_pylist()]
+
+
+def _cut(listing: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
+    """Tables of so many rows; the last may have fewer."""
+    rest = _COLUMNS.empty_table()
+    for group in range(listing.num_row_groups):
+        rest = pa.concat_tables([rest, listing.read_row_group(group, use_threads=False)])
+        while rest.num_rows >= rows:
+            yield rest.slice(0, rows)
+            rest = rest.slice(rows)
+    if rest.num_rows:
+        yield rest
+
+
+def _listing(folder: "tempfile.TemporaryDirectory[str]") -> Path:
+    return Path(folder.name, "sources.parquet")
 
 
 def _hasher(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int] | None) -> Any:

@@ -22,7 +22,7 @@ def make_pool(
     """Prepare a data set below a folder."""
     storage = open_storage(root)
     found = census(layout, size=size, tile=tile)
-    write_listing(storage, layout, found, size=size, tile=tile)
+    write_listing(storage, found)
     job = Job(storage, found.digest, layout, size=size, tile=tile, segments=segments, coarse=coarse)
     for chunk in range(found.chunks):
         process_chunk(job, chunk)

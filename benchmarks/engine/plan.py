@@ -112,7 +112,7 @@ def planning(folder: str) -> Iterator[Callable[[int], dict[str, int]]]:
         found = census(layout, size=None, tile=None)
         with ours.scratch(folder, "storage") as root:
             storage = open_storage(root)
-            write_listing(storage, layout, found, size=None, tile=None)
+            write_listing(storage, found)
         return {"sources": found.sources, "chunks": found.chunks}
 
     yield work

@@ -22,7 +22,7 @@ def make_job(data: Path, root: Path, *, size=None, tile=None, segments=10) -> Jo
     layout = open_layout("folder", str(data))
     storage = open_storage(root)
     found = census(layout, size=size, tile=tile)
-    write_listing(storage, layout, found, size=size, tile=tile)
+    write_listing(storage, found)
     return Job(storage, found.digest, layout, size=size, tile=tile, segments=segments)
 
 

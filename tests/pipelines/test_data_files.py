@@ -63,7 +63,7 @@ def test_every_layout_is_the_same_on_s3_and_listed_once(kind, s3_root, tmp_path,
     found = census(layout, size=None, tile=None)
     assert found == census(local, size=None, tile=None)
     storage = open_storage(tmp_path / "store")
-    write_listing(storage, layout, found, size=None, tile=None)
+    write_listing(storage, found)
     assert max(asked.values()) == 1
     asked.clear()
     twin = pickle.loads(pickle.dumps(layout))  # as in a worker
