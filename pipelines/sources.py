@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pipelines.ledger.layout import pool_key, sources_key
 from pipelines.storage import Storage
 from weakseg.datasets import Files, Layout, Source, member
-from weakseg.errors import DataError
+from weakseg.errors import DataError, ResourceError
 
 FORMAT = 2
 """Of the pool's files; another one is another pool."""
@@ -79,6 +79,7 @@ def census(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int
 
     Raises:
         DataError: There is no image, or the layout finds the data set at fault.
+        ResourceError: This machine's disk is full.
     """
     hasher = _hasher(layout, size=size, tile=tile)
     sources, count = _streamed(layout, hasher), 0
@@ -86,7 +87,12 @@ def census(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int
     with pq.ParquetWriter(_listing(folder), _COLUMNS, compression="zstd", **_PLAIN) as writer:
         while rows := list(islice(sources, _ROWS_AT_ONCE)):
             columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
-            writer.write_table(pa.table(columns, schema=_COLUMNS))
+            try:
+                writer.write_table(pa.table(columns, schema=_COLUMNS))
+            except OSError as error:
+                raise ResourceError(
+                    f"{folder.name}: the list of images cannot be written ({error}): make room there, or set TMPDIR"
+                ) from error
             count += len(rows)
     if not count:
         where = getattr(layout, "root", None)

@@ -11,7 +11,7 @@ from pipelines import sources
 from pipelines.sources import Census, census, read_chunk, write_listing
 from pipelines.storage import open_storage
 from weakseg.datasets import Classes, Source, open_layout
-from weakseg.errors import DataError
+from weakseg.errors import DataError, ResourceError
 
 CLASSES = Classes(("a", "b"), ((0, 0, 0), (1, 1, 1)))
 
@@ -139,6 +139,16 @@ def test_a_finished_listing_is_not_written_again(tmp_path, monkeypatch):
     write_listing(storage, census(Many(41), size=None, tile=None))
     monkeypatch.setattr(type(storage), "table_writer", lambda *given, **options: pytest.fail("it is written again"))
     write_listing(storage, census(Many(41), size=None, tile=None))
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sources.pq.ParquetWriter, "write_table", full)
+    with pytest.raises(ResourceError, match=r"cannot be written \(.*No space left.*\): make room there, or set TMPDIR"):
+        census(Many(41), size=None, tile=None)
 
 
 def test_the_list_on_this_machine_goes_with_the_census(tmp_path, monkeypatch):
