@@ -8,6 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipelines.ledger.layout import pool_key, sources_key
 from pipelines.storage import Storage
+from pipelines.storage.tables import written_to
 from weakseg.datasets import Files, Layout, Source, member
 from weakseg.errors import DataError, ResourceError
 
@@ -33,7 +35,7 @@ MOST_PER_CHUNK = 32
 _ROWS_AT_ONCE = 1024
 """More cost memory, fewer cost time."""
 
-_PLAIN = {"use_dictionary": False, "write_statistics": False}
+_PLAIN: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
 """A chunk has some tens of rows: dictionaries and bounds would be larger than these."""
 
 _row = attrgetter(*(field.name for field in dataclasses.fields(Source)))
@@ -84,15 +86,10 @@ def census(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int
     hasher = _hasher(layout, size=size, tile=tile)
     sources, count = _streamed(layout, hasher), 0
     folder = tempfile.TemporaryDirectory(prefix="weakseg-sources-", ignore_cleanup_errors=True)
-    with pq.ParquetWriter(_listing(folder), _COLUMNS, compression="zstd", **_PLAIN) as writer:
+    with written_to(_listing(folder), _COLUMNS, _PLAIN, lambda: _refusing(folder.name)) as writer:
         while rows := list(islice(sources, _ROWS_AT_ONCE)):
             columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
-            try:
-                writer.write_table(pa.table(columns, schema=_COLUMNS))
-            except OSError as error:
-                raise ResourceError(
-                    f"{folder.name}: the list of images cannot be written ({error}): make room there, or set TMPDIR"
-                ) from error
+            writer.write(pa.table(columns, schema=_COLUMNS))
             count += len(rows)
     if not count:
         where = getattr(layout, "root", None)
@@ -133,6 +130,16 @@ def _cut(listing: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
             rest = rest.slice(rows)
     if rest.num_rows:
         yield rest
+
+
+@contextmanager
+def _refusing(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"{folder}: the list of images cannot be written ({error}): make room there, or set TMPDIR"
+        ) from error
 
 
 def _listing(folder: "tempfile.TemporaryDirectory[str]") -> Path:
