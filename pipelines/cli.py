@@ -155,8 +155,13 @@ def annotate(
 
 @app.command()
 def sweep(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
-    """Run over the settings of section `sweep`, compare, and write the best as a recipe."""
-    _run("sweep", config, overrides, as_json, verbose, ("pipelines.sweep.driver", "sweep"), source=config)
+    """Run over the settings of section `sweep`, compare, and write the best as a recipe.
+
+    Exits with 1, all of that done, where trials failed: the same command tries them again.
+    """
+    result = _run("sweep", config, overrides, as_json, verbose, ("pipelines.sweep.driver", "sweep"), source=config)
+    if result["trials"]["failed"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -207,14 +212,14 @@ def _run(
     verbose: bool,
     target: tuple[str, str],
     **options: Any,
-) -> None:
+) -> dict[str, Any]:
     """Carry out a verb with its configuration."""
-    _carry_out(lambda: (load(config_source, overrides or [], verb=verb),), as_json, verbose, target, **options)
+    return _carry_out(lambda: (load(config_source, overrides or [], verb=verb),), as_json, verbose, target, **options)
 
 
 def _carry_out(
     first: Callable[[], tuple[Any, ...]], as_json: bool, verbose: bool, target: tuple[str, str], **options: Any
-) -> None:
+) -> dict[str, Any]:
     """Carry out a verb.
 
     Exit 0 when done, 2 when the user's input is wrong, 143 or 130 when stopped by SIGTERM or SIGINT, and 1 with a
@@ -226,6 +231,9 @@ def _carry_out(
         verbose: Whether engines may print.
         target: Module and function; it is called with these arguments, the console and the options.
         options: Its keyword arguments.
+
+    Returns:
+        What the function returned.
     """
     try:
         arguments = first()
@@ -254,6 +262,7 @@ def _carry_out(
     if as_json:
         sys.stdout.write(json.dumps(_plain(result), default=str) + "\n")
         sys.stdout.flush()
+    return result
 
 
 def _window(text: str | None) -> tuple[int, int] | None:

@@ -38,7 +38,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
     """Puts a function in the place of whatever a verb would call."""
 
     def put(function):
-        monkeypatch.setattr(cli, "import_module", lambda name: SimpleNamespace(active=function, name=name))
+        stands_in = SimpleNamespace(active=function, sweep=function)
+        monkeypatch.setattr(cli, "import_module", lambda name: stands_in)
         monkeypatch.setattr("pipelines.console.quiet_engines", lambda verbose=False: None)
 
     return put
@@ -103,6 +104,14 @@ def test_demo_is_active_with_its_recipe_and_json_is_the_last_line(stand_in):
     assert result.stdout.splitlines() == ["round 0: done", '{"run": "mine", "iou": [0.5, null], "verbose": false}']
     assert result.exit_code == 0
     assert runner.invoke(cli.app, ["active", "--config", "demo", "--verbose"]).stdout == "round 0: done\n"
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (1, 1)])
+def test_a_sweep_with_failed_trials_prints_its_result_and_exits_with_1(stand_in, failed: int, code: int):
+    result = {"run": "demo-sweep", "trials": {"planned": 4, "finished": 4 - failed, "failed": failed}}
+    stand_in(lambda config, console, *, source: result)
+    ended = runner.invoke(cli.app, ["sweep", "--config", "demo-sweep", "--json"])
+    assert (ended.exit_code, json.loads(ended.stdout)) == (code, result)
 
 
 @pytest.mark.parametrize("error", [LedgerError("run demo: owned by another"), ConfigError(["one: x", "two: y"])])
