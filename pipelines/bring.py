@@ -54,7 +54,7 @@ class Keypoints:
             return None
         if self.masks is None:
             height, width = example.image_HW3.shape[:2]
-            if not len(example.labels_N):
+            if not (example.labels_N != VOID).any():
                 return None
             return keypoints_from_points(example.points_N2, example.labels_N, (height, width), radius=self.radius)
         mask_HW = self.masks.find(example.image_id)

@@ -17,6 +17,8 @@ from weakseg import seeding
 from weakseg.inference import logits, most_probable
 from weakseg.supervision import PointIndex, estimate_accuracy
 
+JUDGED = pa.schema([("image", pa.int64()), ("correct", pa.bool_())])
+
 
 class PointJudge:
     """Predicts the held-out images of one part at their points."""
@@ -35,7 +37,7 @@ class PointJudge:
             y_N, x_N = points_N2.astype(np.int64).T
             images.append(np.full(len(labels_N), row.index))
             correct.append(most_probable(logits_CHW).cpu().numpy()[y_N, x_N] == labels_N)
-        return pa.table({"image": np.concatenate(images), "correct": np.concatenate(correct)})
+        return pa.table({"image": np.concatenate(images), "correct": np.concatenate(correct)}).cast(JUDGED)
 
 
 def run(config: Config, ledger: Ledger, round: int, *, console: Console) -> dict[str, Any] | None:
@@ -55,7 +57,7 @@ def run(config: Config, ledger: Ledger, round: int, *, console: Console) -> dict
         return None
     points = PointIndex(index.image_ids, checks(ledger, round), subset=True)
     arguments = {"pool": ledger.pool, "model": model_files(ledger, round), "points": points}
-    tables = []
+    tables = [JUDGED.empty_table()]  # parts without an answer do not come back
     with console.stage(f"round {round}: estimate the accuracy", total=len(index.parts())) as stage:
         for table in over_parts(config, index.parts(), PointJudge, arguments):
             tables.append(table)

@@ -67,7 +67,7 @@ class PoolExamples:
         if self._points is None:
             points_N2, labels_N = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         else:
-            points_N2, labels_N = self._points.points(index)
+            points_N2, labels_N = self._points.points(index, void=True)
         example = Example(
             image_id=image_id,
             image_HW3=codec.decode_image(self._images(part, row)),

@@ -182,6 +182,12 @@ def _capacity_faults(config: Config) -> Iterator[str]:
             f"the cluster has {gpus:g}; lower cluster.workers and cluster.actors, or set cluster.gpu to false"
         )
         return
+    if config.training.precision != "fp32" and not gpu_each:
+        yield (
+            f"training.precision: {config.training.precision} needs a GPU for each of {max(workers, cluster.actors)} "
+            f"workers or actors, the cluster has {gpus:g}; set it to fp32"
+        )
+        return
     for field, count in (("workers", workers), ("actors", cluster.actors)):
         # a worker lives on one node: what is left over on several does not add up to another
         fits = sum(

@@ -135,7 +135,7 @@ def _pixels(
         "round": round + 1,
     }
     parts = index.parts()
-    tables = []
+    tables = [SCORED.empty_table()]  # parts with nothing left to ask do not come back
     with console.stage(f"round {round}: score", total=len(parts)) as stage:
         for table in over_parts(config, parts, Scorer, arguments):
             tables.append(table)

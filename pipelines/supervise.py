@@ -43,7 +43,8 @@ def run(config: Config, ledger: Ledger) -> None:
         ledger: The run, held by this driver.
 
     Raises:
-        DataError: A file is wrong (all its faults), or a kind of supervision is asked for that no training image has.
+        DataError: A file is wrong (all its faults), a kind of supervision is asked for that no training image has, or
+            training is to end by validation images that have no label.
     """
     supervision, pool = config.supervision, ledger.pool
     if supervision.proportions_file and not ledger.exists(PROPORTIONS):
@@ -59,6 +60,12 @@ def run(config: Config, ledger: Ledger) -> None:
             raise DataError(f"supervision.{kind}: {_ABSENT[kind]}")
     if supervision.keypoints == "masks" and not MaskReader(pool).available("train"):
         raise DataError(f"supervision.keypoints: {_ABSENT['masks']}")
+    if config.training.early_stopping is not None and not _can_validate(config, ledger):
+        raise DataError(
+            "training.early_stopping: no validation image has a label that the loss reads "
+            f"({', '.join(sorted(loss_weights(config)))}); give validation images masks, or set it to null "
+            "(with another run name)"
+        )
 
 
 _ABSENT = {
@@ -66,6 +73,13 @@ _ABSENT = {
     "proportions": "no training image has proportions; give masks or a CSV file with rows of training images",
     "coarse": "no training image has coarse labels; give masks or a JSON file with polygons of training images",
 }
+
+
+def _can_validate(config: Config, ledger: Ledger) -> bool:
+    """Whether a validation image has a label: its mask tells all kinds, files and people may tell proportions."""
+    if MaskReader(ledger.pool).available("val"):
+        return True
+    return "proportion" in loss_weights(config) and not np.isnan(_proportions(config, ledger, "val")).all()
 
 
 def counts(config: Config, ledger: Ledger) -> dict[str, int]:
@@ -92,10 +106,13 @@ def seconds(config: Config, ledger: Ledger) -> dict[str, float]:
     bill = {kind: count * each[kind] for kind, count in number.items()}
     if _answered(config.supervision.proportions):
         table = _given(ledger, "proportions", PROPORTIONS_SCHEMA)
-        bill["proportions"] = _measured(table, ledger.pool.index("train").image_ids, per_image.proportions)
+        read = ledger.pool.index("train").image_ids.filter(pa.array(_chosen(config, ledger.pool, "proportions")))
+        bill["proportions"] = _measured(table, read, per_image.proportions)
     if _answered(config.supervision.coarse):
         table = _given(ledger, "coarse", COARSE_SCHEMA)
-        sources = {view.source for view in Drawn(ledger.pool, table).views.values()}
+        drawn = Drawn(ledger.pool, table).views
+        read = ledger.pool.index("train").image_ids.filter(pa.array(_chosen(config, ledger.pool, "coarse")))
+        sources = {drawn[image_id].source for image_id in read.to_pylist() if image_id in drawn}
         bill["coarse"] = _measured(table, pa.array(sorted(sources), pa.string()), per_image.coarse)
     if config.supervision.keypoints == "masks":
         bill["keypoints"] = _keypoints(config, ledger) * per_image.pixel
@@ -194,17 +211,19 @@ def _with_maps(pool: Pool, reader: MapReader) -> NDArray[np.bool_]:
 
 
 def _proportions(config: Config, ledger: Ledger, split: str) -> NDArray[np.float32]:
-    """(N, C) of a split, NaN where an image brings none; training images with share and noise."""
+    """(N, C) of a split, NaN where an image brings none; training images with share and noise.
+
+    What nobody said of an image that is not trained on is counted in its mask, where it has one.
+    """
     pool, supervision = ledger.pool, config.supervision
     ids = pool.index(split).image_ids
+    known_NC = pool.proportions(split)
+    if config.model.classes == 1:
+        known_NC = known_NC[:, 1:]
     if _answered(supervision.proportions):
-        classes = config.model.classes or len(pool.classes)
         table = _given(ledger, "proportions", PROPORTIONS_SCHEMA)
-        known_NC = ProportionIndex(ids, table, classes=classes, subset=True).proportions_NC
-    else:
-        known_NC = pool.proportions(split)
-        if config.model.classes == 1:
-            known_NC = known_NC[:, 1:]
+        given_NC = ProportionIndex(ids, table, classes=known_NC.shape[1], subset=True).proportions_NC
+        known_NC = given_NC if split == "train" else np.where(np.isnan(given_NC), known_NC, given_NC)
     if split != "train":
         return known_NC
     known_NC = np.where(_chosen(config, pool, "proportions")[:, None], known_NC, np.float32(np.nan))

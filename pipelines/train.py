@@ -161,12 +161,17 @@ def augmentation(config: Config, pool: Pool) -> Augmentation | None:
 
 
 def _class_weights(config: Config, pool: Pool, points: PointIndex | None, bring: Bring) -> list[float] | None:
-    """The configured weights; `balanced` = inverse frequency of the labels at hand, mean 1 over classes that occur."""
+    """The configured weights; `balanced` = inverse frequency of the labels at hand, mean 1 over classes that occur.
+
+    An answer counts once, be it about a pixel or a region; of masks and coarse labels each pixel does.
+    """
     if config.loss.class_weights != "balanced":
         return list(config.loss.class_weights) if config.loss.class_weights else None
     counts = np.zeros(len(pool.classes), np.int64)
     if points is not None:
         counts += points.histogram(len(counts))
+    if bring.regions is not None:
+        counts += bring.regions.histogram(len(counts))
     for mask_HW in bring.dense(pool.index("train").image_ids):
         counts += np.bincount(mask_HW[mask_HW < len(counts)], minlength=len(counts))
     inverse = np.where(counts > 0, counts.sum() / np.maximum(counts, 1), 0.0)

@@ -55,6 +55,8 @@ class SpreadErrors:
             mask_HW = self._masks.find(row.image_id)
             if mask_HW is not None:
                 assert row.segments is not None
-                counts = wrongly_spread(spread_labels(*self._points.points(row.index), row.segments), mask_HW)
+                counts = wrongly_spread(
+                    spread_labels(*self._points.points(row.index, void=True), row.segments), mask_HW
+                )
                 wrong, labelled = wrong + counts[0], labelled + counts[1]
         return pa.table({"wrong": [wrong], "labelled": [labelled]})

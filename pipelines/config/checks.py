@@ -116,6 +116,11 @@ def _supervision(config: Config, verb: str) -> Iterator[Rule]:
                 (f"supervision.share.{kind}", f"supervision.{kind}"),
                 f"only counts with supervision.{kind}; remove it",
             )
+    if supervision.keypoints == "labels" and config.labelling.acquisition == "region":
+        yield (
+            ("supervision.keypoints", "labelling.acquisition"),
+            "expected null or masks where whole regions are asked, which are no keypoints",
+        )
     if supervision.keypoints == "labels" and supervision.share.keypoints < 1:
         yield (
             ("supervision.share.keypoints", "supervision.keypoints"),
@@ -245,6 +250,12 @@ def _labelling(config: Config) -> Iterator[Rule]:
         yield (
             ("labelling.acquisition", "labelling.committee"),
             "mutual_information needs a committee; set labelling.committee, such as {passes: 20}",
+        )
+    committee = labelling.committee
+    if labelling.acquisition == "mutual_information" and committee is not None and committee.vote == "hard":
+        yield (
+            ("labelling.committee.vote", "labelling.acquisition"),
+            "expected soft for mutual_information, which compares the members with their mean; remove it",
         )
 
 

@@ -17,7 +17,8 @@ class Loss(Section):
         keypoint: Cross-entropy at keypoints (SPSS+); null is 1 where there are some.
         consistency: Squared distance of predictions to the mean of their superpixel.
         assignment: How well learned superpixels rebuild the image (L_SLIC); for model.upsampling superpixel.
-        class_weights: null (all 1), balanced (by the inverse frequency of the labels so far), or one weight per class.
+        class_weights: null (all 1), balanced (by the inverse frequency of the labels so far, where an answer counts
+            once, be it about a pixel or a region), or one weight per class.
     """
 
     point: float = setting(1.0, expected="a number from 0", ge=0)

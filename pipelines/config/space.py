@@ -76,7 +76,7 @@ def faults(config: Config, check: Callable[[Mapping[str, Any]], Sequence[str]]) 
 
     Returns:
         The lines; none where the sweep may begin. Every point of a grid has been checked; of a space that is drawn
-        from, each field at its bounds, the others as configured.
+        from, each field at its bounds and between them, the others as configured.
     """
     sweep = config.sweep
     if sweep is None:
@@ -102,7 +102,9 @@ def faults(config: Config, check: Callable[[Mapping[str, Any]], Sequence[str]]) 
     if lines:
         return lines
     points = grid(sweep) if sweep.search == "grid" else _bounds(axes)
-    found: dict[str, None] = {}
+    found = dict.fromkeys(_whole_numbers(axes, check))
+    if found:
+        return list(found)
     for point in points:
         for line in check(point):
             # A fault of one value is the same at every point that has it; a rule between fields is told with its point.
@@ -232,6 +234,24 @@ def _bounds(axes: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[Point]:
     for name, distribution in axes.items():
         for value in next(iter(distribution.values())):
             yield {name: value}
+
+
+def _whole_numbers(
+    axes: Mapping[str, Mapping[str, list[Any]]], check: Callable[[Mapping[str, Any]], Sequence[str]]
+) -> Iterator[str]:
+    """Fields of whole numbers with a distribution that hardly ever draws one, though its bounds may be two."""
+    for name, distribution in axes.items():
+        kind, limits = next(iter(distribution.items()))
+        if kind not in ("uniform", "loguniform"):
+            continue
+        low, high = limits
+        drawn = low + (high - low) / math.sqrt(2)
+        at_bounds = [line for value in limits for line in check({name: value})]
+        if not at_bounds and any(line.partition(":")[0] == name for line in check({name: drawn})):
+            yield (
+                f"sweep.fields.{name}: takes whole numbers only, got {show(distribution)}; use {{randint: [lo, hi]}} "
+                "or a list of values"
+            )
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -73,6 +73,14 @@ def test_later_kinds_fill_only_what_is_unlabelled():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_what_nobody_could_name_gets_no_label_from_its_segment():
+    bring = Bring(spread=True, keypoints=Keypoints(None, per_class=1, radius=1, seed=0))
+    found = bring(0, example(points=((1, 0, 3), (1, 2, 255))))
+    assert found.mask_HW[1].tolist() == [3, 3, 255, 3]
+    assert found.keypoints_HW[1].tolist() == [3, 255, 255, 255]  # the later of two at one distance decides
+    assert bring(0, example(points=((1, 2, 255),))).keypoints_HW is None
+
+
 def test_shares_decide_which_images_bring_a_kind():
     chosen = np.array([False, True])
     bring = Bring(masks=Held(a=full(0), b=full(0)), mask_images=chosen)

@@ -56,6 +56,11 @@ def refusal(config: Config, storage: Storage, **options: float) -> str:
         ),
         ([{"CPU": 2, "GPU": 2}, {"CPU": 8}], ["cluster.gpu=true", "cluster.workers=3"], "cluster.gpu: 3 workers"),
         (
+            [{"CPU": 4, "GPU": 1}],
+            ["training.precision=bf16", "cluster.gpu=null", "cluster.workers=2"],
+            "training.precision: bf16 needs a GPU for each of 2 workers or actors, the cluster has 1; set it to fp32",
+        ),
+        (
             [{"CPU": 1, "GPU": 2}, {"CPU": 8}],
             ["cluster.gpu=true", "cluster.workers=2", "cluster.actors=1"],
             "cluster.workers: 2 with 1 CPUs each (cluster.cpus_per_worker) do not fit",
@@ -78,6 +83,7 @@ def test_a_plan_that_does_not_fit_is_refused_in_one_line(
         ([{"CPU": 3}], ["cluster.workers=2", "cluster.actors=2"]),
         ([{"CPU": 4}] * 2, ["cluster.workers=4", "cluster.cpus_per_worker=2"]),
         ([{"CPU": 3, "GPU": 2}], ["cluster.gpu=true", "cluster.workers=2"]),
+        ([{"CPU": 3, "GPU": 2}], ["cluster.gpu=null", "cluster.workers=2", "training.precision=bf16"]),
         ([{"CPU": 2}], ["cluster.workers=[1, 9]"]),
     ],
 )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
@@ -60,3 +61,15 @@ def test_never_asks_twice(finished_run: tuple[Path, dict[str, Any]]) -> None:
     pixels = [{(row["image_id"], row["y"], row["x"]) for row in table} for table in (rows, asked)]
     assert not pixels[0] & pixels[1]
     assert len(rows) == len(pixels[0])
+
+
+def test_where_nothing_is_left_to_ask_nothing_is_chosen(unscored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exhausted(score.Scorer):
+        def __call__(self, part: int) -> pa.Table:
+            return super().__call__(part)[:0]
+
+    monkeypatch.setattr(score, "Scorer", Exhausted)
+    with tiny.reopened(unscored) as (config, ledger):
+        scored = score.run(config, ledger, 0, console=tiny.console())
+    assert scored.schema.equals(score.SCORED)
+    assert not scored.num_rows

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pools
 import pytest
+from layouts import write_folder
 
 from pipelines import supervise
 from pipelines.config import Config, identity, load
@@ -115,6 +116,60 @@ def test_proportions_from_a_file_are_taken_once(root: Path, tmp_path: Path):
         assert known.sum() == 3
         np.testing.assert_array_equal(table_NC[known], np.eye(len(names), dtype=np.float32)[[0, 0, 0]])
         assert supervise.seconds(config, ledger)["proportions"] == 7 + 8 + 9
+
+
+def test_where_a_file_has_no_row_of_a_validation_image_its_mask_tells(root: Path, tmp_path: Path):
+    file = tmp_path / "shares.csv"
+    with opened(root, "split-names") as (_, ledger):
+        names, trained_on, held_out = ledger.pool.classes.names, ids(ledger)[0], ids(ledger, "val")
+    first = ",".join(["1"] + ["0"] * (len(names) - 1))
+    file.write_text(f"image_id,{','.join(names)}\n{trained_on},{first}\n{held_out[0]},{first}\n")
+    with opened(root, "split", f"supervision.proportions={file}", "supervision.points=false", "labelling.rounds=1") as (
+        config,
+        ledger,
+    ):
+        supervise.run(config, ledger)
+        bring, _ = supervise.bring_validation(config, ledger)
+        for index, image_id in enumerate(held_out):
+            mask_HW = MaskReader(ledger.pool).mask(image_id)
+            expected = np.eye(len(names))[0] if index == 0 else class_proportions(mask_HW, len(names))
+            np.testing.assert_allclose(bring(index, example(ledger, image_id)).proportions_C, expected, atol=1e-6)
+
+
+def test_training_that_no_validation_image_could_end_is_refused_before_anyone_labels(tmp_path: Path):
+    data = write_folder(tmp_path / "data", images=20, masks=None)
+    pool = pools.make_pool(open_layout("folder", data, seed=0), tmp_path, size=(16, 20))
+    assert len(pool.index("val"))
+    settings = ["data.layout=folder", f"data.path={data}", "data.size=[16, 20]"]
+    settings += [f"storage.root={tmp_path}", "training.augmentation.crop=null", "superpixels.segments=0"]
+    settings += ["labelling.annotator=browser", "data.images=null"]
+    for run, more in (("fine", []), ("blind", ["training.early_stopping={patience: 3}"])):
+        config = load("demo", [*settings, f"run={run}", *more])
+        fields = identity(config, pool.digest)
+        with Ledger.open(pool.storage, run, fields, config.model_dump(mode="json"), {}) as ledger:
+            if run == "fine":
+                supervise.run(config, ledger)
+                continue
+            with pytest.raises(DataError, match=r"training\.early_stopping: no validation image has a label .*masks"):
+                supervise.run(config, ledger)
+
+
+def test_a_share_of_what_a_file_gives_costs_a_share(root: Path, tmp_path: Path):
+    with opened(root, "all-names") as (_, ledger):
+        names, some = ledger.pool.classes.names, ids(ledger)
+    shares = tmp_path / "shares.csv"
+    first = ",".join(["1"] + ["0"] * (len(names) - 1))
+    shares.write_text("\n".join([f"image_id,{','.join(names)},seconds", *(f"{i},{first},7" for i in some)]) + "\n")
+    rough = tmp_path / "rough.json"
+    polygon = f'{{"class": "{names[1]}", "points": [[0, 0], [32, 0], [32, 48], [0, 48]]}}'
+    entries = [f'{{"image_id": "{i}", "seconds": 12.5, "polygons": [{polygon}]}}' for i in some]
+    rough.write_text(f'{{"images": [{", ".join(entries)}]}}')
+    files = (f"supervision.proportions={shares}", f"supervision.coarse={rough}")
+    with opened(root, "half", *files, "supervision.share={proportions: 0.5, coarse: 0.25}") as (config, ledger):
+        supervise.run(config, ledger)
+        number, bill = supervise.counts(config, ledger), supervise.seconds(config, ledger)
+        assert 0 < number["coarse"] < number["proportions"] < len(some)
+        assert bill == {"proportions": 7.0 * number["proportions"], "coarse": 12.5 * number["coarse"]}
 
 
 def test_a_faulty_file_is_refused_with_its_lines(root: Path, tmp_path: Path):

@@ -6,17 +6,22 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import tiny
 import torch
 from safetensors.torch import save_file
 
 from pipelines import train, train_worker
+from pipelines.bring import Bring
 from pipelines.checkpoints import SNAPSHOT
 from pipelines.storage import Folder, open_storage
 from weakseg.errors import ImageError, ResourceError, WeaksegError
+from weakseg.schema import LABELS
+from weakseg.supervision import PointIndex, RegionIndex
 
 pytestmark = pytest.mark.ray
 
@@ -206,6 +211,18 @@ def test_a_tracking_server_that_fails_once_is_told_again(watched: Any, capsys: p
 def test_what_no_worker_could_train_is_refused_at_once(tmp_path: Path, changes: dict[str, str], message: str) -> None:
     with pytest.raises(WeaksegError, match=re.escape(message)):
         train.check(tiny.config(tmp_path, **changes), classes=6)
+
+
+def test_balanced_weights_count_an_answer_about_a_region_once(tmp_path: Path) -> None:
+    rows = [
+        {"answer_id": str(n), "image_id": "a", "round": 0, "kind": "region", "segment": n, "class_id": class_id}
+        for n, class_id in enumerate([0, 0, 0, 2, 255])
+    ]
+    bring = Bring(regions=RegionIndex(["a"], pa.Table.from_pylist(rows, schema=LABELS)))
+    pool = SimpleNamespace(classes=range(3), index=lambda split: SimpleNamespace(image_ids=pa.array(["a"])))
+    config = tiny.config(tmp_path, loss__class_weights="balanced")
+    weights = train._class_weights(config, pool, PointIndex(["a"], LABELS.empty_table()), bring)
+    assert weights == pytest.approx([0.5, 1.0, 1.5])
 
 
 def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:

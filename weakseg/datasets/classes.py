@@ -141,8 +141,8 @@ def _fill_keys(keys: Sequence[str]) -> tuple[str, ...]:
 
 def _faults(classes: Classes) -> list[str]:
     faults = []
-    if not 1 <= len(classes.names) <= VOID:
-        faults.append(f"between 1 and {VOID} classes, got {len(classes.names)}")
+    if not 2 <= len(classes.names) <= VOID:
+        faults.append(f"between 2 and {VOID} classes (the background is one), got {len(classes.names)}")
     if not len(classes.names) == len(classes.colors) == len(classes.keys):
         faults.append("as many colors and keys as names")
     if "" in classes.names:

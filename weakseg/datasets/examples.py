@@ -19,7 +19,7 @@ class Example:
         image_id: Its name.
         image_HW3: RGB, uint8.
         points_N2: Labelled pixels (y, x), float32; an integer is a pixel's centre.
-        labels_N: Their classes, int64, without void.
+        labels_N: Their classes, int64, 255 = void: nobody could name the pixel, so that nothing labels it.
         mask_HW: Class indices, uint8, 255 = void: a full mask, or a map of coarse labels; None where there is none or
             it must not be seen.
         segments_HW: Superpixel ids, int32; None where there are none.

@@ -56,11 +56,13 @@ class PointIndex:
         """Number of images."""
         return self.offsets.size - 1
 
-    def points(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """What training reads of image i: void answers are left out.
+    def points(self, i: int, *, void: bool = False) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """What training reads of image i.
 
         Args:
             i: Index of the image, 0..len-1.
+            void: Give void answers too, as class 255: nothing learns from them, but a pixel that nobody could name
+                gets no label from its segment either.
 
         Returns:
             (N, 2) float32 of (y, x), an integer = a pixel's centre, and (N,) int64 classes. Copies.
@@ -69,7 +71,7 @@ class PointIndex:
             IndexError: No such image.
         """
         rows = rows_of(self.offsets, i)
-        known = self.class_id[rows] != VOID
+        known = np.full(rows.stop - rows.start, True) if void else self.class_id[rows] != VOID
         return self.yx[rows][known].astype(np.float32), self.class_id[rows][known].astype(np.int64)
 
     def asked(self, i: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """The joint transform of images, points, masks and segments."""
 
 from weakseg.transforms.colour import adjust_hue, gaussian_blur, jitter
-from weakseg.transforms.geometry import Window, place, warp_image, warp_map, warp_points
+from weakseg.transforms.geometry import Window, place, warp_image, warp_map, warp_points, warp_sparse
 from weakseg.transforms.joint import IMAGENET_MEAN, Augmentation, Sample, augment
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "warp_image",
     "warp_map",
     "warp_points",
+    "warp_sparse",
 ]

@@ -111,6 +111,37 @@ def warp_map(map_HW: Tensor, window: Window, *, fill: int) -> Tensor:
     return pad(map_HW.index_select(0, rows).index_select(1, columns), window, fill=fill)
 
 
+def warp_sparse(labels_HW: Tensor, window: Window, *, none: int) -> Tensor:
+    """:func:`warp_map` for a map of a few labelled spots: none of them vanishes between the pixels that are read.
+
+    A labelled pixel keeps the pixel it falls on where neither that one nor one beside it has its label.
+
+    Args:
+        labels_HW: Any integer type, of the window's old size.
+        window: The view.
+        none: Where nothing is labelled, and the value of padding.
+
+    Returns:
+        The map in the view, of the same type.
+    """
+    warped_HW = warp_map(labels_HW, window, fill=none)
+    source_N2 = (labels_HW != none).nonzero()
+    old, new = torch.tensor(window.old), torch.tensor(window.new)
+    target_N2 = (2 * source_N2 + 1) * new // (2 * old) - torch.tensor([window.top, window.left])
+    if window.flip:
+        target_N2[:, 1] = window.size[1] - 1 - target_N2[:, 1]
+    seen_N = ((target_N2 >= 0) & (target_N2 < torch.tensor(window.size))).all(dim=1)
+    (y_M, x_M), label_M = target_N2[seen_N].T, labels_HW[labels_HW != none][seen_N]
+    beside_HW = torch.nn.functional.pad(warped_HW, (1, 1, 1, 1), value=none)
+    steps = [(down, across) for down in range(3) for across in range(3)]
+    there_M = torch.stack([beside_HW[y_M + down, x_M + across] == label_M for down, across in steps]).any(dim=0)
+    lost_M = ~there_M
+    for y, x, label in zip(y_M[lost_M].tolist(), x_M[lost_M].tolist(), label_M[lost_M].tolist(), strict=True):
+        if warped_HW[y, x] == none:  # of several that fall on one pixel the first stays
+            warped_HW[y, x] = label
+    return warped_HW
+
+
 def _nearest(start: int, stop: int, old: int, new: int) -> Tensor:
     """The source index under the centre of each resized pixel: floor((i + 0.5) * old / new), in whole numbers."""
     return (2 * torch.arange(start, stop) + 1) * old // (2 * new)

@@ -142,7 +142,7 @@ def augment(
         labels_N[kept_N],
         None if mask_HW is None else geometry.warp_map(mask_HW, window, fill=VOID),
         None if segments_HW is None else geometry.warp_map(segments_HW, window, fill=-1),
-        None if keypoints_HW is None else geometry.warp_map(keypoints_HW, window, fill=VOID),
+        None if keypoints_HW is None else geometry.warp_sparse(keypoints_HW, window, none=VOID),
         proportions_C,
         window.content,
     )

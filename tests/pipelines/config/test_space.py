@@ -127,6 +127,17 @@ def test_bounds_of_distributions_are_checked():
     assert found[0].startswith("sweep.fields.model.dropout: expected")
 
 
+def test_a_distribution_that_draws_no_whole_number_is_refused_for_fields_that_take_no_other():
+    for distribution in ("{uniform: [5, 20]}", "{loguniform: [5, 20]}"):
+        for search in ("random", "optuna"):
+            fields = f"sweep.fields={{labelling.pixels_per_image: {distribution}}}"
+            (line,) = lines(fields, f"sweep.search={search}", "sweep.trials=5")
+            assert line.startswith("sweep.fields.labelling.pixels_per_image: takes whole numbers only, got {")
+            assert line.endswith("use {randint: [lo, hi]} or a list of values")
+    fine = ["sweep.fields={labelling.pixels_per_image: {randint: [5, 20]}, training.lr: {uniform: [1, 2]}}"]
+    assert load("demo", [*fine, "sweep.search=random", "sweep.trials=5"], verb="sweep").sweep is not None
+
+
 def test_a_grid_has_its_limit():
     (line,) = lines("sweep.fields={labelling.rounds: " + str(list(range(1, 200))) + ", training.epochs: "
                     + str(list(range(1, 200))) + "}")  # fmt: skip

@@ -18,7 +18,7 @@ def test_reads_names_colours_and_keys():
 
 
 def test_a_bare_list_will_do():
-    assert Classes.from_yaml("[{name: a, color: '#010203'}]").names == ("a",)
+    assert Classes.from_yaml("[{name: a, color: '#010203'}, {name: b, color: '#030201'}]").names == ("a", "b")
 
 
 def test_round_trip_through_yaml_and_a_file(tmp_path):
@@ -67,8 +67,13 @@ def test_faults_are_named_with_an_example_of_what_to_write(text, fault):
     assert 'classes: [{name: road, color: "#6EC1E4"}' in str(caught.value)
 
 
+def test_one_class_leaves_nothing_to_tell_apart():
+    with pytest.raises(DataError, match=r"between 2 and 255 classes \(the background is one\), got 1"):
+        Classes(("crack",), ((255, 0, 0),))
+
+
 def test_too_many_classes():
-    with pytest.raises(DataError, match="between 1 and 255 classes, got 256"):
+    with pytest.raises(DataError, match="between 2 and 255 classes .*, got 256"):
         Classes(tuple(map(str, range(256))), tuple((n // 16, n % 16, 0) for n in range(256)))
 
 

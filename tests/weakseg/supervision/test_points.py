@@ -30,6 +30,8 @@ def test_points_and_asked() -> None:
     assert (points.dtype, labels.dtype) == (np.float32, np.int64)
     assert points.tolist() == [[1, 1], [5, 6]]
     assert labels.tolist() == [0, 1]
+    points, labels = index.points(2, void=True)
+    assert (points.tolist(), labels.tolist()) == ([[1, 1], [1, 2], [5, 6]], [0, 255, 1])
     assert index.asked(2).dtype == np.int64
     assert index.asked(2).tolist() == [[1, 1], [1, 2], [5, 6]]
     assert index.points(1)[0].shape == (0, 2)

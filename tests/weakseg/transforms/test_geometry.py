@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weakseg.transforms import Window, place, warp_image, warp_map, warp_points
+from weakseg.transforms import Window, place, warp_image, warp_map, warp_points, warp_sparse
 
 SIZES = st.tuples(st.integers(6, 24), st.integers(6, 24))
 
@@ -138,3 +138,30 @@ def test_no_points_stay_no_points():
     moved, kept = warp_points(torch.empty(0, 2), window)
     assert moved.shape == (0, 2)
     assert kept.shape == (0,)
+
+
+@given(windows(), st.integers(0, 2), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_of_a_few_labelled_spots_none_vanishes(window, radius, random):
+    height, width = window.old
+    y, x = random.randrange(height), random.randrange(width)
+    labels_HW = torch.full(window.old, 255, dtype=torch.uint8)
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    labels_HW[(rows - y) ** 2 + (columns - x) ** 2 <= radius**2] = 7
+    warped_HW = warp_sparse(labels_HW, window, none=255)
+    plain_HW = warp_map(labels_HW, window, fill=255)
+    assert torch.equal(warped_HW[plain_HW != 255], plain_HW[plain_HW != 255])
+    _, kept_N = warp_points(torch.tensor([[y, x]], dtype=torch.float64), window)
+    assert not kept_N.any() or (warped_HW == 7).any()
+    if (plain_HW == 7).any():
+        assert torch.equal(warped_HW, plain_HW) or radius > 0
+
+
+def test_where_labelled_spots_fall_on_one_pixel_the_first_stays():
+    labels_HW = torch.full((8, 8), 255, dtype=torch.uint8)
+    labels_HW[2, 2], labels_HW[2, 3], labels_HW[3, 3] = 1, 2, 3  # only (3, 3) is read at half the size
+    window = place((8, 8), (4, 4), scale=0.5, down=0, across=0, flip=False)
+    assert (warp_sparse(labels_HW, window, none=255) != 255).nonzero().tolist() == [[1, 1]]
+    assert warp_sparse(labels_HW, window, none=255)[1, 1] == 3
+    labels_HW[3, 3] = 255
+    assert warp_sparse(labels_HW, window, none=255)[1, 1] == 1
