@@ -27,9 +27,11 @@ def open_inputs(place: str) -> Files:
     bucket = open_files(place)
     if bucket is not None:
         return bucket
-    if not Path(place).expanduser().is_dir():
+    # Actors may work in another folder than this process.
+    folder = Path(place).expanduser().absolute()
+    if not folder.is_dir():
         raise DataError(f"--input: no such folder: {place}")
-    return LocalFiles(str(Path(place).expanduser()))
+    return LocalFiles(str(folder))
 
 
 def image_names(files: Files) -> pa.ChunkedArray:

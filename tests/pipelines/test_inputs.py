@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,16 @@ def test_every_image_below_the_folder_in_a_fixed_order(tmp_path: Path) -> None:
     make(tmp_path, "b.JPG", "a.png", "z/c.tif", "z/y/d.webp", "note.txt", ".hidden.png", ".cache/e.png", "a b/ü.bmp")
     expected = ["a.png", "b.JPG", "a b/ü.bmp", "z/c.tif", "z/y/d.webp"]
     assert image_names(open_inputs(str(tmp_path))).to_pylist() == expected
+
+
+def test_a_relative_folder_is_the_same_one_for_a_process_that_works_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "photos", "a.png")
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(open_inputs("photos/"))
+    monkeypatch.chdir("/")
+    assert image_names(pickle.loads(sent)).to_pylist() == ["a.png"]
 
 
 def test_an_empty_folder_has_no_names(tmp_path: Path) -> None:
