@@ -241,15 +241,14 @@ def _test(driver: Driver, round: int) -> dict[str, Any] | None:
     ledger = driver.ledger
     if not driver.config.evaluate.test or not evaluate.masks(ledger, "test"):
         return None
-    if ledger.exists("test.json"):
-        test = ledger.read_json("test.json")
-        if test["round"] == round:
-            return test
-    validation = ledger.read_json(f"{ledger.round(round)}/metrics.json")["validation"]
-    temperature = validation["calibration"]["temperature"] if validation else 1.0
-    scores = evaluate.run(driver.config, ledger, round, "test", console=driver.console, temperature=temperature)
-    test = {"round": round, **scores}
-    ledger.write_json("test.json", test)
+    test: dict[str, Any] | None = ledger.read_json("test.json") if ledger.exists("test.json") else None
+    if test is None or test["round"] != round:
+        validation = ledger.read_json(f"{ledger.round(round)}/metrics.json")["validation"]
+        temperature = validation["calibration"]["temperature"] if validation else 1.0
+        scores = evaluate.run(driver.config, ledger, round, "test", console=driver.console, temperature=temperature)
+        test = {"round": round, **scores}
+        ledger.write_json("test.json", test)
+    # Every time: who wrote the file may have died before this; what is logged already is left out.
     driver.tracker.log_metrics(
         driver.parent_run_id, {"test_miou": test["miou"], "test_boundary_f1": test["boundary"]["f1"]}, step=round
     )

@@ -1,4 +1,4 @@
-"""The rounds end to end, killed and resumed: the real command line on a real Ray."""
+"""The rounds end to end, killed and resumed: the real command line on a real Ray; steps of the driver alone."""
 
 import os
 import random
@@ -12,10 +12,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import stored_run
 import tiny
 from mlflow.tracking import MlflowClient
 
-pytestmark = pytest.mark.ray
+from pipelines import active
 
 KILLER = Path(__file__).parents[1] / "killed_driver.py"
 BOUNDARIES = [
@@ -67,6 +68,17 @@ def test_other_identity_is_refused_by_field(finished_run: tuple[Path, dict[str, 
     assert failed.returncode == 2
     assert "training.lr" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_what_a_driver_died_before_logging_the_next_one_logs(tmp_path: Path, mlflow_uri: str) -> None:
+    stored_run.write(tmp_path)  # with test.json, but nothing in MLflow
+    with stored_run.opened(tmp_path) as (plan, ledger):
+        for _ in range(2):
+            tracker, run_id = stored_run.tracked(plan, ledger)
+            test = active._test(active.Driver(plan, ledger, tracker, run_id, tiny.console()), 1)
+            assert test == ledger.read_json("test.json")
+            assert tracker.client.get_run(run_id).data.metrics == {"test_miou": 0.3125, "test_boundary_f1": 0.15625}
+            assert [metric.step for metric in tracker.client.get_metric_history(run_id, "test_miou")] == [1]
 
 
 @pytest.mark.long
