@@ -26,6 +26,8 @@ from weakseg.errors import ResourceError
 from weakseg.prediction import View
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@:]+)(?:@(?P<alias>[^/@:]+)|/(?P<version>\d+))")
+_STORES = ("botocore", "boto3", "google", "azure")
+"""Packages by which MLflow reaches artifacts and whose errors it passes on; none is imported to name them."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,11 @@ def _answers(address: str, uri: str) -> Iterator[None]:
     """MLflow's errors, and those of whatever holds the artifacts, as one line."""
     try:
         yield
-    except (MlflowException, OSError) as error:
-        reason = hidden(str(error)).strip().splitlines()[0]
+    except Exception as error:
+        package = type(error).__module__.partition(".")[0]
+        if not isinstance(error, MlflowException | OSError) and package not in _STORES:
+            raise
+        reason = (hidden(str(error)).strip() or type(error).__name__).splitlines()[0]
         raise ResourceError(f"--model: {address} cannot be had from {anonymous(uri)}: {reason}") from error
 
 

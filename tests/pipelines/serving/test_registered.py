@@ -79,6 +79,35 @@ def test_a_model_of_somebody_else_is_refused(root: Path, tmp_path: Path) -> None
         registered.fetch("models:/foreign/1", uri(tmp_path))
 
 
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"])
+def test_files_on_s3_that_cannot_be_had_are_told_in_one_line(
+    mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str | None
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    if endpoint:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", endpoint)
+    client = MlflowClient(mlflow_uri)
+    client.create_registered_model("away")
+    client.create_model_version("away", "s3://bucket/model")
+    told = "Could not connect to the endpoint" if endpoint else "Unable to locate credentials"
+    with pytest.raises(ResourceError, match=told) as refused:
+        registered.fetch("models:/away/1", mlflow_uri)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_fault_of_our_own_is_none_of_the_stores(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registered, "MlflowClient", lambda uri: {}["nothing"])
+    with pytest.raises(KeyError):
+        registered.fetch("models:/scenes/1", uri(root))
+
+
 class TestStoreOf:
     def test_the_option_then_the_environment_then_the_folder(
         self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
