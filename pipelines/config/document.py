@@ -12,13 +12,21 @@ from weakseg.errors import ConfigError
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
+_NO_NAMES = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary")
+"""What may stand before a colon in YAML, but not in JSON."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML that knows 1e-3 as a number and refuses a key given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the parent's, but no value is lost to a later one of the same name."""
+        """As the parent's, but no value is lost to a later one of the same name, and fields have names."""
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag in _NO_NAMES:
+                fault = "expected a field's name, got a list, mapping or date"
+                fault += "; if this is a template such as {{ x }}, fill it in"
+                raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
             seen.add(key.value)

@@ -8,6 +8,7 @@ from pipelines.config import Config, load, recipes
 from weakseg.datasets import LAYOUTS
 from weakseg.errors import ConfigError
 
+TEMPLATE = "expected a field's name, got a list, mapping or date; if this is a template such as {{ x }}, fill it in"
 MINIMAL = "data: {layout: scenes}\n"
 
 
@@ -138,11 +139,21 @@ def test_faulty_files(tmp_path: Path):
     assert faults(path)[0].startswith(f"{path}: line 1, column 8: not valid YAML")
     path.write_text("seed: 1\nseed: 2\n")
     assert "seed is given twice" in faults(path)[0]
+    path.write_text("data:\n  layout: folder\n  path: {{ photos }}\n")
+    assert faults(path) == [f"{path}: line 3, column 10: not valid YAML: {TEMPLATE}"]
     path.write_text("- 1")
     assert "expected sections" in faults(path)[0]
     path.write_bytes(b"\xff\xfe\x00")
     assert "cannot be read" in faults(path)[0]
     assert faults(tmp_path / "none.yaml")[0].startswith("--config: no such file")
+
+
+@pytest.mark.parametrize("value", ["{{ x }}", "{[a]: b}", "{2026-11-21: b}"])
+def test_a_template_that_nobody_filled_is_told_by_its_setting(minimal: Path, value: str):
+    assert faults(minimal, f"data.path={value}", "training.lr=-1") == [
+        f"--set data.path={value}: line 1, column 2: not valid YAML: {TEMPLATE}",
+        "training.lr: expected a number above 0, got -1",
+    ]
 
 
 def test_unknown_recipe_lists_the_recipes():
