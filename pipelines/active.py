@@ -99,13 +99,18 @@ def run_training(config: Config, console: Console, *, trial: Trial | None = None
 
 
 def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
-    """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`."""
-    with _driver(config, console, people=False) as driver:
-        ledger = driver.ledger
-        finished = [k for k in range(config.labelling.rounds) if ledger.exists(f"{ledger.round(k)}/_SUCCESS")]
-        if not finished:
-            raise WeaksegError(f"run {ledger.run}: no finished round to evaluate; start it with `weakseg active`")
-        last = finished[-1]
+    """Score the last finished round on validation and test again, from its stored model: the verb `evaluate`.
+
+    Nothing is tracked: the run keeps the state in MLflow that its driver left it in.
+
+    Raises:
+        LedgerError: There is no such run.
+        WeaksegError: The run has no finished round yet.
+    """
+    last = _finished(Ledger.read(open_storage(config.storage.root), config.run)) - 1  # before anything is made
+    if last < 0:
+        raise WeaksegError(f"run {config.run}: no finished round to evaluate; start it with `weakseg active`")
+    with _opened(config, console) as ledger:
         scores: dict[str, Any] = {}
         for split in ("val", "test"):
             if evaluate.masks(ledger, split):
@@ -117,8 +122,17 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
         return {"run": ledger.run, "round": last, **scores}
 
 
+def _finished(ledger: Ledger) -> int:
+    """How many rounds are finished."""
+    count = 0
+    while ledger.exists(f"{ledger.round(count)}/_SUCCESS"):
+        count += 1
+    return count
+
+
 @contextmanager
-def _driver(config: Config, console: Console, trial: Trial | None = None, *, people: bool = True) -> Iterator[Driver]:
+def _opened(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Ledger]:
+    """The run, held by this process, with its pool and supervision; what cannot go on is refused before."""
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
     console.run = config.run
@@ -134,17 +148,24 @@ def _driver(config: Config, console: Console, trial: Trial | None = None, *, peo
     settings = identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         supervise.run(config, ledger)
-        tracker = open_tracker(config, storage) if trial is None else trial.tracker
+        yield ledger
+
+
+@contextmanager
+def _driver(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Driver]:
+    """The run with all that its steps share; its run in MLflow ends as the block does."""
+    with _opened(config, console, trial) as ledger:
+        tracker = open_tracker(config, ledger.storage) if trial is None else trial.tracker
         parent = tracker.run(
             ledger.id,
             name=ledger.run,
             parent_run_id=None if trial is None else trial.parent_run_id,
-            tags={"pool_digest": pool.digest, "config_digest": ledger.config_digest},
+            tags={"pool_digest": ledger.pool.digest, "config_digest": ledger.config_digest},
             params=config.model_dump(mode="json"),
         )
-        tracker.log_pool(parent, pool)
+        tracker.log_pool(parent, ledger.pool)
         with ended(tracker, parent, ledger):
-            asks = people and config.labelling.annotator == "browser"
+            asks = config.labelling.annotator == "browser"
             with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
                 yield Driver(config, ledger, tracker, parent, console, trial, desk)
 

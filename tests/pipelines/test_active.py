@@ -17,6 +17,7 @@ import tiny
 from mlflow.tracking import MlflowClient
 
 from pipelines import active
+from weakseg.errors import LedgerError, WeaksegError
 
 KILLER = Path(__file__).parents[1] / "killed_driver.py"
 BOUNDARIES = [
@@ -79,6 +80,35 @@ def test_what_a_driver_died_before_logging_the_next_one_logs(tmp_path: Path, mlf
             assert test == ledger.read_json("test.json")
             assert tracker.client.get_run(run_id).data.metrics == {"test_miou": 0.3125, "test_boundary_f1": 0.15625}
             assert [metric.step for metric in tracker.client.get_metric_history(run_id, "test_miou")] == [1]
+
+
+def test_evaluating_what_is_not_there_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored_run.write(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(active.resources, "connect", lambda *_, **__: pytest.fail("it would begin"))
+    with pytest.raises(LedgerError, match="no run stord in storage .*; there are: stored$"):
+        active.evaluate_run(stored_run.config(tmp_path, "run=stord"), tiny.console())
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "runs" / "stored" / "rounds" / "000" / "_SUCCESS").unlink()
+    with pytest.raises(WeaksegError, match="run stored: no finished round to evaluate"):
+        active.evaluate_run(stored_run.config(tmp_path), tiny.console())
+
+
+def test_evaluating_leaves_the_runs_state_in_mlflow_as_it_was(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_run.write(tmp_path)
+    with stored_run.opened(tmp_path) as (plan, ledger):
+        pool, scores = ledger.pool, stored_run.rounds(ledger)[1]["validation"]
+        tracker, run_id = stored_run.tracked(plan, ledger)
+        tracker.finish(run_id, "KILLED")
+    for name in ("connect", "check", "misplaced"):
+        monkeypatch.setattr(active.resources, name, lambda *_, **__: None)
+    monkeypatch.setattr(active.prepare, "run", lambda *_, **__: pool)
+    monkeypatch.setattr(active.evaluate, "run", lambda *_, **__: scores)
+    result = active.evaluate_run(plan, tiny.console())
+    assert result == {"run": "stored", "round": 1, "val": scores, "test": scores}
+    assert [run.info.status for run in tracker.client.search_runs([tracker.experiment_id])] == ["KILLED"]
 
 
 @pytest.mark.long
