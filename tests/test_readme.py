@@ -1,9 +1,14 @@
 """What the README shows must work as it stands."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import stored_run
 
 from pipelines.config import load, recipes
 from pipelines.sweep.plan import planned
@@ -26,6 +31,25 @@ def test_the_sweep_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("WEAKSEG_SQUEEZENET", str(tmp_path / "weights"))
     config = load(str(tmp_path / "mine.yaml"), verb="sweep")
     assert (config.run, planned(config)) == ("mine", 27)
+
+
+def test_mlflows_own_commands_are_told_where_the_model_is(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, migrated_database: Path
+) -> None:
+    (export,) = re.findall(r"^export MLFLOW_TRACKING_URI=sqlite:\S+", README, re.MULTILINE)
+    commands = re.findall(r"`(mlflow [^`]*models:/scenes@champion[^`]*)`", README.partition(export)[2])
+    assert len(commands) == README.count("`mlflow ")
+    (download,) = [command for command in commands if "artifacts download" in command]
+    root, _ = stored_run.registered(tmp_path_factory.getbasetemp() / "registered", migrated_database)
+    (tmp_path / "weakseg-data").mkdir()
+    shutil.copy(root / "mlflow.db", tmp_path / "weakseg-data")
+    subprocess.run(
+        ["bash", "-c", f"{export}; {download.replace('onnx/model.onnx', 'MLmodel')}"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        check=True,
+    )
+    assert "python_function" in (tmp_path / "MLmodel").read_text()
 
 
 def test_every_recipe_is_named() -> None:
