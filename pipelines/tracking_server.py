@@ -36,7 +36,11 @@ def faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterato
 
 def _uri_faults(uri: str, *, timeout: float) -> Iterator[str]:
     named = f"tracking.uri: {hidden(uri)}"
-    scheme = urlsplit(uri).scheme
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError as error:
+        yield f"{named}: no address ({error}); expected one such as http://server:5000 or sqlite:////path/to/mlflow.db"
+        return
     if uri == "databricks":
         return  # MLflow finds the rest in its own settings
     if scheme in ("", "file"):

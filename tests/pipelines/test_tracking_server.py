@@ -68,6 +68,11 @@ def test_credentials_that_the_server_does_not_know_are_refused(
     assert "\n" not in text
 
 
+def test_what_is_no_address_is_one_line(storage: Storage, tmp_path: Path):
+    asked = tiny.config(tmp_path, tracking__uri="http://[server")
+    assert fault(asked, storage).startswith("tracking.uri: http://[server: no address (Invalid IPv6 URL); expected one")
+
+
 def test_databricks_is_no_folder(monkeypatch: pytest.MonkeyPatch, storage: Storage, tmp_path: Path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
     assert not list(tracking_server.faults(tiny.config(tmp_path), storage))
