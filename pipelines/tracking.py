@@ -27,6 +27,7 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import signals
 from pipelines.config import Config
+from pipelines.credentials import anonymous
 from pipelines.ledger import Ledger
 from pipelines.ledger.layout import pool_key
 from pipelines.pool import Pool
@@ -271,7 +272,8 @@ class Tracker:
         if found.lifecycle_stage != "active":
             raise ResourceError(
                 f"tracking.experiment: {name} was deleted in MLflow; restore it with "
-                f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or choose another name"
+                f"`MLFLOW_TRACKING_URI={anonymous(self.uri)} mlflow experiments restore --experiment-id "
+                f"{found.experiment_id}`, or choose another name"
             )
         return found
 
