@@ -17,8 +17,7 @@ from fastapi.testclient import TestClient
 from pipelines.annotation import asked, stage
 from pipelines.annotation.app import create_app
 from pipelines.annotation.desk import Desk
-from pipelines.annotation.security import Secret
-from pipelines.annotation.serve import answers_folder, open_desk, open_site, serving
+from pipelines.annotation.serve import open_desk, open_secret, open_site, serving
 from pipelines.annotation.views import Site as Page
 from pipelines.config import Config, identity, load
 from pipelines.ledger import Ledger
@@ -185,9 +184,7 @@ def client(made: Site, app: Any, annotator: str | None = "anna") -> httpx.Client
     """A browser of an annotator's, signed in, without a server; None = nobody is signed in."""
     found = TestClient(app, base_url=URL, headers={"origin": URL})
     if annotator is not None:
-        ledger = made.ledger()
-        secret = Secret.kept(answers_folder(ledger.storage, ledger) / "annotation.secret")
-        response = found.post("/api/session", json={"token": secret.token(annotator)})
+        response = found.post("/api/session", json={"token": open_secret(made.ledger()).token(annotator)})
         assert response.status_code == 200, response.text
     return found
 

@@ -126,7 +126,7 @@ class Answers:
     def __init__(self, path: Path, mirror: Mirror | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = threading.RLock()
-        self._mirror: Mirror = mirror or InPlace()
+        self.mirror: Mirror = mirror or InPlace()
         self._waiting: list[_Ticket] = []
         self._queue = threading.Lock()
         self._unsure = False
@@ -187,7 +187,7 @@ class Answers:
 
     def pull(self) -> None:
         """Take in what others have put into the mirror."""
-        for rows in self._mirror.new():
+        for rows in self.mirror.new():
             with self.transaction() as db:
                 db.executemany(_TAKE_IN, rows)
 
@@ -205,7 +205,7 @@ class Answers:
                     stored += ticket.store(db)
                 if stored:
                     self._unsure = True
-                    self._mirror.put([{name: asdict(row)[name] for name in _STORED} for row in stored])
+                    self.mirror.put([{name: asdict(row)[name] for name in _STORED} for row in stored])
             self._unsure = False
         except BaseException as error:
             for ticket in tickets:

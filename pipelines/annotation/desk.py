@@ -101,6 +101,13 @@ class Desk:
                 self._looked = time.monotonic()
             self._sync()
 
+    def resume(self) -> None:
+        """Take over the leases that a server on another machine gave; only for the one that serves the page."""
+        kept = self.answers.mirror.leases()
+        if kept is not None:
+            with self.answers.transaction() as db:
+                leases.restore(db, kept["leases"], away=self.clock() - kept["at"])
+
     def work(self, annotator: str, page: str, images: int) -> tuple[Standing, list[str]] | None:
         """Images of an annotator's: those held that still have something to answer, then new ones.
 
@@ -133,6 +140,8 @@ class Desk:
                 for image_id in set(mine) - set(todo):
                     # Done with: others may be wanted there, and who did it may still change what they said.
                     leases.release(db, image_id, annotator, round=number, kind=page)
+                if not set(chosen) <= set(mine):
+                    self.answers.mirror.put_leases({"at": now, "leases": leases.rows(db)})
             return standing, chosen
 
     def add(self, annotator: str, entries: Sequence[Entry]) -> list[Answer]:
@@ -190,7 +199,10 @@ class Desk:
         )
 
     def _check(self, rows: Sequence[Answer]) -> None:
-        """Refuse an answer to a question that is another's; own answers may always be corrected."""
+        """Refuse an answer to a question that is another's; own answers may always be corrected.
+
+        Who has a question's name was given the question: a lease that nobody knows of any more is given anew.
+        """
         db = self.answers.db
         for row in rows:
             question = self.rounds[row.round].by_place[row.place]
@@ -202,10 +214,11 @@ class Desk:
                 continue
             if row.withdrawn:
                 raise Refused("bad_request", "There is no answer to take back.")
-            if leases.since(db, *lease) is None and not answered_at(db, row.place, row.annotator):
-                raise Refused("not_yours", "This image is not yours to answer: ask for work first.")
+            known = leases.since(db, *lease) is not None or answered_at(db, row.place, row.annotator)
             enough = len(given) >= needed(given, question, frozenset(self.people))
             if enough or not leases.take(db, *lease, now=self.clock(), lifetime=self.lifetime):
+                if not known:
+                    raise Refused("not_yours", "This image is somebody else's.")
                 raise Refused("lease_lost", "This image went to somebody else while you were away.")
 
     def _closed(self, number: int) -> bool:

@@ -5,6 +5,8 @@ answer that needs it are decided together, whatever process asks.
 """
 
 import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 _KEY = "round = ? AND kind = ? AND image_id = ?"
 
@@ -67,6 +69,24 @@ def holders(db: sqlite3.Connection, round: int, kind: str, *, now: float, lifeti
         (round, kind, now - lifetime),
     )
     return dict(rows.fetchall())
+
+
+def rows(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """All leases, in the order in which they were taken: round, page, image_id, annotator, since, seen."""
+    return db.execute("SELECT * FROM leases ORDER BY since, rowid").fetchall()
+
+
+def restore(db: sqlite3.Connection, kept: Iterable[Sequence[Any]], *, away: float) -> None:
+    """Put the leases of another store in the place of all that are here.
+
+    Args:
+        db: The connection, within a transaction.
+        kept: What :func:`rows` gave.
+        away: Seconds since then, in which nobody could give a sign of life: they do not count.
+    """
+    db.execute("DELETE FROM leases")
+    found = [(*key, seen + away) for *key, seen in kept]
+    db.executemany("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?)", found)
 
 
 def renew(db: sqlite3.Connection, image_id: str, annotator: str, *, now: float) -> bool:

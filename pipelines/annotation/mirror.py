@@ -1,7 +1,8 @@
 """Where answers are durable beside SQLite: nowhere else in a folder, in batches of their own where the run lies on S3.
 
 A bucket holds no SQLite file that could be written in place. There the database is this machine's cache of the batches,
-and a batch is put before any of its answers is acknowledged.
+and a batch is put before any of its answers is acknowledged. The leases lie there too: a server on another machine has
+to know whose answers may still be on their way.
 """
 
 import json
@@ -25,6 +26,12 @@ class Mirror(Protocol):
     def new(self) -> Iterator[list[Row]]:
         """The batches that this object has neither put nor given before."""
 
+    def put_leases(self, leases: Row) -> None:
+        """Return once it is durable who holds which image; raise if it is not."""
+
+    def leases(self) -> Row | None:
+        """What was put last, by whatever machine; None where the database is all there is."""
+
 
 class InPlace:
     """The database lies in the run's own folder: it is the durable place itself."""
@@ -35,6 +42,12 @@ class InPlace:
     def new(self) -> Iterator[list[Row]]:
         """Nothing: whoever opens the database sees all of it."""
         return iter(())
+
+    def put_leases(self, leases: Row) -> None:
+        """Nothing: they are in the database."""
+
+    def leases(self) -> None:
+        """Nothing: they are in the database."""
 
 
 @dataclass
@@ -67,6 +80,21 @@ class Batches:
                 yield json.loads(self.storage.read_bytes(key))
                 self._seen.add(key)  # only now: what could not be taken in is given again
                 self._last = max(self._last, _number(key))
+
+    def put_leases(self, leases: Row) -> None:
+        """Replace the one object beside the batches: only the server of the page writes it, and there is one."""
+        self.storage.write_bytes(self._leases, json.dumps(leases).encode())
+
+    def leases(self) -> Row | None:
+        """That object; None where no image has been handed out."""
+        try:
+            return dict(json.loads(self.storage.read_bytes(self._leases)))
+        except FileNotFoundError:
+            return None
+
+    @property
+    def _leases(self) -> str:
+        return f"{self.folder}.leases.json"
 
 
 def _number(key: str) -> int:

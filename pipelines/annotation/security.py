@@ -1,7 +1,7 @@
 """Who may come in: tokens and cookies made from one secret, opaque names for images and questions, host names.
 
-Nothing is stored but the secret, which stays with the run's answers on this machine: links and cookies outlive a
-restart, and deleting the file ends them all.
+Nothing is stored but the secret, which lies with the run, in its folder or in its bucket: links, cookies and the names
+of questions outlive a restart, on S3 on another machine too, and deleting the file ends them all.
 """
 
 import getpass
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config.hosts import loopback
+from pipelines.storage import Storage
 from weakseg.errors import WeaksegError
 
 COOKIE = "weakseg_session"
@@ -56,6 +57,25 @@ class Secret:
         with os.fdopen(descriptor, "wb") as file:
             file.write(key := secrets.token_bytes(32))
         return cls(key)
+
+    @classmethod
+    def stored(cls, storage: Storage, key: str) -> "Secret":
+        """The secret of a run in a bucket, the same for all machines; made where there is none.
+
+        Whoever may read it there may come in as anybody, and may read the answers and write them anyway.
+
+        Args:
+            storage: Where the run lies.
+            key: The secret's file.
+
+        Raises:
+            WeaksegError: The file is something else.
+        """
+        storage.create_once(key, secrets.token_bytes(32))
+        found = storage.read_bytes(key)
+        if len(found) != 32:
+            raise WeaksegError(f"{storage.address(key)} is cut short: delete it, and new links are made")
+        return cls(found)
 
     def mac(self, purpose: str, text: str, *, digits: int = 43) -> str:
         """A text's seal for a purpose, URL-safe."""

@@ -27,11 +27,19 @@ from weakseg.errors import LedgerError, WeaksegError
 
 
 def answers_folder(storage: Storage, ledger: Ledger) -> Path:
-    """Where the database and the secret lie on this machine: in the run's folder, or a cache for a run on S3."""
+    """Where the database lies on this machine: in the run's folder, or a cache for a run on S3."""
     if storage.is_local:
         return Path(storage.address(ledger.key()))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "weakseg" / ledger.id
+
+
+def open_secret(ledger: Ledger) -> Secret:
+    """The secret of a run, the same wherever its page is served."""
+    name = "annotation.secret"
+    if ledger.storage.is_local:
+        return Secret.kept(answers_folder(ledger.storage, ledger) / name)
+    return Secret.stored(ledger.storage, ledger.key(name))
 
 
 def open_desk(config: Config, ledger: Ledger) -> Desk:
@@ -60,15 +68,16 @@ def named(config: Config, ledger: Ledger) -> tuple[str, ...]:
 
 
 def open_site(config: Config, desk: Desk) -> Site:
-    """What the application works with."""
+    """What the application works with: the desk goes on where that of another machine stopped."""
     ledger, browser = desk.ledger, config.labelling.browser
+    desk.resume()
     return Site(
         run=ledger.run,
         rounds=int(ledger.record["config"]["labelling"]["rounds"]),
         desk=desk,
         pictures=Pictures(ledger.pool),
         classes=ledger.pool.classes,
-        secret=Secret.kept(answers_folder(ledger.storage, ledger) / "annotation.secret"),
+        secret=open_secret(ledger),
         annotators=desk.people,
         hosts=host_names(browser.host, browser.hosts),
     )

@@ -43,3 +43,30 @@ def test_answers_outlive_the_machine(tmp_path: Path, bucket: str, monkeypatch: p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "three"))  # the driver's machine
     labels = site.close(0)
     assert sorted(labels["class_id"].to_pylist()) == [1] * 6 + [2] * 3
+
+
+def test_answers_that_wait_in_the_browser_are_taken_by_another_machine(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    root = f"s3://{bucket}/weakseg-test/{tmp_path.name}"
+    site = annotation_site.site(tmp_path, images=3, root=root, annotators=("anna", "ben"))
+    anna = client(site, site.app())
+    images = anna.get("/api/work?images=2").json()["images"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+    desk = site.desk()
+    app = site.app(desk)
+    ben = client(site, app, "ben")
+    theirs = [image["image"] for image in ben.get("/api/work?images=8").json()["images"]]
+    assert len(theirs) == 1
+    assert theirs[0] not in [image["image"] for image in images]
+    again = client(site, app, None)
+    again.cookies = anna.cookies  # whoever has the page open goes on with it
+    for image in images:
+        assert again.get(image["url"]).status_code == 200
+        for query in image["queries"]:
+            body = {"answers": [{"query": query["query"], "class": 2, "seconds": 0.001, "replaces": None}]}
+            assert again.post("/api/answers", json=body).status_code == 200
+    assert [row.seconds for row in desk.answers.since()] == [0.001] * 6
+    assert client(site, app, "anna").get("/api/session").json()["annotator"] == "anna"  # the link is the same
+    desk.answers.close()

@@ -5,8 +5,9 @@ from pathlib import Path
 import annotation_site
 import pytest
 
-from pipelines.annotation.answers import Conflict
+from pipelines.annotation.answers import Answers, Conflict
 from pipelines.annotation.desk import Desk, Entry, Refused
+from pipelines.annotation.mirror import Batches
 
 
 class Clock:
@@ -109,6 +110,43 @@ def test_what_was_never_handed_out_is_not_taken(tmp_path: Path):
     assert caught.value.code == "not_yours"
     assert not desk.may_see("ben", image_id)
     assert desk.may_see("anna", image_id)
+
+
+def test_what_nobody_holds_is_taken_of_whoever_was_given_the_question(tmp_path: Path):
+    _, desk, _ = opened(tmp_path, annotators=("anna", "ben"))
+    (image_id,) = images(desk, "anna", 1)
+    with desk.answers.transaction() as db:
+        db.execute("DELETE FROM leases")
+    assert answer(desk, "anna", image_id) == 3
+    with pytest.raises(Refused) as caught:
+        desk.add("ben", [Entry(desk.rounds[0].by_image["pixel", image_id][0], 1, None, 1.0, "")])
+    assert caught.value.code == "not_yours"
+
+
+def test_another_machine_takes_the_leases_over(tmp_path: Path):
+    site, desk, clock = opened(tmp_path, annotators=("anna", "ben", "carl"), images=4)
+    storage = desk.ledger.storage
+    desk.answers.close()
+    desks = []
+    for name in ("one", "two"):
+        answers = Answers(tmp_path / name / "answers.sqlite", Batches(storage, "answers"))
+        desks.append(Desk(site.ledger(), answers, people=desk.people, lifetime=600.0, clock=clock))
+    one, two = desks
+    two.resume()  # nobody held anything yet
+    mine, abandoned = images(one, "anna", 1), images(one, "carl", 1)
+    clock.now += 601
+    assert images(one, "anna", 1) == mine
+    clock.now += 7200  # without a server
+    two.resume()
+    clock.now += 599
+    theirs = images(two, "ben", 8)
+    assert abandoned[0] in theirs
+    assert {*mine, *theirs} == {"train/000", "train/001", "train/002", "train/003"}
+    assert len(theirs) == 3
+    assert answer(two, "anna", mine[0], seconds=5000.0) == 3
+    assert {row.seconds for row in two.answers.since()} == {600.0}
+    for opened_desk in desks:
+        opened_desk.answers.close()
 
 
 def test_undo_over_images_and_a_later_change_of_mind(tmp_path: Path):

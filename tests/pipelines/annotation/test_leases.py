@@ -111,3 +111,16 @@ def test_an_image_is_given_back_on_every_page_or_on_one(db: sqlite3.Connection):
     ]
     leases.release(db, "a", "anna")
     assert not leases.seen(db, "a", "anna")
+
+
+def test_they_are_taken_over_as_if_no_time_had_passed(db: sqlite3.Connection):
+    take(db, 0, "pixel", "b", "anna", now=1.0)
+    take(db, 0, "pixel", "a", "anna", now=2.0)
+    take(db, 0, "coarse", "a", "ben", now=9.0)
+    found = leases.rows(db)
+    take(db, 1, "pixel", "a", "carl", now=9.0)
+    leases.restore(db, found, away=100.0)
+    assert list(holders(db, 0, "pixel", now=111.0)) == ["b", "a"]
+    assert holders(db, 0, "pixel", now=111.5) == {"a": "anna"}
+    assert leases.since(db, 0, "coarse", "a", "ben") == 9.0
+    assert holders(db, 1, "pixel", now=9.0) == {}

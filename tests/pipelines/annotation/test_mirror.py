@@ -101,3 +101,13 @@ def test_a_name_of_somebody_elses_making_does_no_harm(storage: Storage):
     assert list(batches.new()) == [[row("a")]]
     batches.put([row("b")])
     assert list(Batches(storage, "answers").new()) == [[row("b")], [row("a")]]
+
+
+def test_the_leases_are_one_object_that_the_last_one_is_in(storage: Storage):
+    assert Batches(storage, "answers").leases() is None
+    for moment in (1.0, 2.0):
+        Batches(storage, "answers").put_leases({"at": moment})
+    assert Batches(storage, "answers").leases() == {"at": 2.0}
+    assert list(Batches(storage, "answers").new()) == []
+    InPlace().put_leases({"at": 1.0})
+    assert InPlace().leases() is None

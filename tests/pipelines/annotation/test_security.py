@@ -15,6 +15,7 @@ from annotation_site import URL, client
 from pipelines.annotation import security
 from pipelines.annotation.security import RateLimit, Secret, host_names, host_of
 from pipelines.config import load
+from pipelines.storage import open_storage
 from weakseg.errors import ConfigError, WeaksegError
 
 PAGES = ("/", "/proportions", "/coarse", "/review")
@@ -227,6 +228,15 @@ def test_the_secret_is_its_owners_alone(tmp_path: Path):
     path.chmod(0o644)
     with pytest.raises(WeaksegError, match="delete it"):
         Secret.kept(path)
+
+
+def test_a_secret_in_the_storage_is_made_once(tmp_path: Path):
+    storage = open_storage(tmp_path)
+    secret = Secret.stored(storage, "runs/asked/annotation.secret")
+    assert Secret.stored(storage, "runs/asked/annotation.secret") == secret != Secret.stored(storage, "other.secret")
+    storage.write_bytes("other.secret", b"short")
+    with pytest.raises(WeaksegError, match="delete it"):
+        Secret.stored(storage, "other.secret")
 
 
 def test_links_hold_the_token_where_no_server_logs_it(site: annotation_site.Site):
