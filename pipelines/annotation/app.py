@@ -133,6 +133,7 @@ def create_app(site: Site) -> Callable[..., Any]:
         return {
             "run": site.run,
             "annotator": me,
+            "mark": site.secret.mac("mark", site.run, digits=8),
             "annotators": len(site.annotators),
             "phase": "asking" if asking else "finished" if _finished(site, alive) else "waiting",
             "driver": alive,

@@ -36,6 +36,7 @@ class Frame {
     this.onStored = () => {};
     this.onRefused = () => {};
     this.held = () => [];
+    this.refusals = new Map(); // reason -> its message and how many answers it is about
   }
 
   async start() {
@@ -49,11 +50,12 @@ class Frame {
       }
     }
     this.fault(null);
-    const { run, annotator, classes } = this.state;
+    const { run, annotator, mark, classes } = this.state;
     this.classes = withKeys(classes);
     this.outbox = new Outbox({
       post,
       owner: `${run}:${annotator}`,
+      mark,
       storage: openStorage(),
       stored: (reply, batch) => {
         this.setProgress(reply.progress);
@@ -62,12 +64,17 @@ class Frame {
         this.onStored(reply, batch);
       },
       refused: (entry, error) => {
-        this.note(`One answer was not taken: ${error.message}`, true);
+        this.#notTaken(error.message);
         this.onRefused(entry, error);
       },
       changed: (status) => this.#saved(status),
     });
     this.#saved({ waiting: this.outbox.waiting, error: null, kept: this.outbox.kept });
+    const { strange } = this.outbox;
+    if (strange) {
+      const waits = strange === 1 ? "One answer given under an earlier link waits" : `${strange} answers given under an earlier link wait`;
+      this.note(`${waits} in this browser: this server does not know their questions. They are sent when the one that asked them is back.`, true);
+    }
     window.addEventListener("beforeunload", (event) => {
       if (this.outbox.waiting > 0 && !this.outbox.kept) event.preventDefault();
     });
@@ -92,8 +99,18 @@ class Frame {
     const line = el("p", { class: bad ? "note bad" : "note" }, el("span", { text }), close);
     close.addEventListener("click", () => line.remove());
     const notes = byId("notes");
-    if ([...notes.children].some((other) => other.firstChild.textContent === text)) return;
-    notes.append(line);
+    const there = [...notes.children].find((other) => other.firstChild.textContent === text);
+    if (!there) notes.append(line);
+    return there ?? line;
+  }
+
+  /** Say that one more answer was not taken, in one message for each reason. */
+  #notTaken(reason) {
+    const told = this.refusals.get(reason);
+    const count = told?.line.isConnected ? told.count + 1 : 1;
+    if (count > 1) told.line.firstChild.textContent = `${count} answers were not taken: ${reason}`;
+    const line = count > 1 ? told.line : this.note(`One answer was not taken: ${reason}`, true);
+    this.refusals.set(reason, { line, count });
   }
 
   /** What keeps the page from going on; null = nothing any more. */

@@ -14,13 +14,15 @@ const FINAL = new Set(["conflict", "lease_lost", "not_yours", "unknown_query", "
 /**
  * The queue of one annotator in one run.
  *
- * An entry is {name, query, content, seconds, replaces, delta, adopted}: `content` is what the server takes ({class},
+ * An entry is {name, query, content, seconds, replaces, delta, mark, adopted}: `content` is what the server takes ({class},
  * {proportions}, {polygons} or {void}), `replaces` the id that it supersedes, undefined while an earlier entry of the same
- * query is still unacknowledged, `delta` by how much it changes the number of answers (+1, 0, -1).
+ * query is still unacknowledged, `delta` by how much it changes the number of answers (+1, 0, -1), `mark` that of the server
+ * whose query it is: another does not know it, so that the entry waits in the browser and is not sent.
  */
 export class Outbox {
   #post;
   #prefix;
+  #mark;
   #storage;
   #queue = [];
   #ids = new Map(); // query -> id of the current answer as far as the server has told
@@ -35,20 +37,23 @@ export class Outbox {
    * @param {object} options
    * @param {(path: string, body: object) => Promise<object>} options.post
    * @param {string} options.owner Run and annotator: others' entries are left alone.
+   * @param {string} options.mark Tells servers apart that do not know each other's queries.
    * @param {Storage|null} options.storage Where entries survive a reload.
    * @param {(reply: object) => void} options.stored Called with every acknowledgement.
    * @param {(entry: object, error: Error) => void} options.refused Called with what the server will never take.
    * @param {(status: object) => void} options.changed Called with {waiting, error, retryIn, kept}.
    */
-  constructor({ post, owner, storage, stored, refused, changed }) {
+  constructor({ post, owner, mark, storage, stored, refused, changed }) {
     this.#post = post;
     this.#prefix = `weakseg-answer:${owner}:`;
+    this.#mark = mark;
     this.#storage = storage;
     this.stored = stored;
     this.refused = refused;
     this.changed = changed;
     this.kept = storage !== null;
     this.error = null;
+    this.strange = 0; // entries that wait for another server
     this.#adopt();
     window.addEventListener("online", () => this.retry());
   }
@@ -84,7 +89,7 @@ export class Outbox {
     const when = `${Date.now().toString(36).padStart(9, "0")}-${String(this.#made++).padStart(6, "0")}`;
     const name = `${this.#prefix}${when}-${Math.random().toString(36).slice(2, 8)}`;
     const replaces = behind ? undefined : (this.#ids.get(query) ?? null);
-    const entry = { name, query, content, seconds, replaces, delta };
+    const entry = { name, query, content, seconds, replaces, delta, mark: this.#mark };
     this.#queue.push(entry);
     this.#keep(entry);
     this.#tell();
@@ -177,7 +182,9 @@ export class Outbox {
       }
       this.#done(entry, error.current?.id ?? null);
     } else {
-      for (const other of this.#queue.filter((other) => other.query === entry.query)) this.#drop(other);
+      // Whose question this server does not know may be another's answer: it stays in the browser.
+      const keep = error.code === "unknown_query";
+      for (const other of this.#queue.filter((other) => other.query === entry.query)) this.#drop(other, keep);
     }
     this.refused(entry, error);
   }
@@ -190,16 +197,20 @@ export class Outbox {
     }
   }
 
-  #drop(entry) {
+  #drop(entry, keep = false) {
     this.#queue.splice(this.#queue.indexOf(entry), 1);
-    this.#storage?.removeItem(entry.name);
+    if (!keep) this.#storage?.removeItem(entry.name);
   }
 
   #adopt() {
     if (!this.#storage) return;
     const names = Object.keys(this.#storage).filter((name) => name.startsWith(this.#prefix)).sort();
     // A reply may have been lost on reload: the first entry of each query has what it replaces, the later ones follow it.
-    for (const name of names) this.#queue.push({ ...JSON.parse(this.#storage.getItem(name)), name, adopted: true });
+    for (const name of names) {
+      const entry = JSON.parse(this.#storage.getItem(name));
+      if ((entry.mark ?? this.#mark) === this.#mark) this.#queue.push({ ...entry, name, adopted: true });
+      else this.strange += 1;
+    }
   }
 
   #tell() {

@@ -23,7 +23,8 @@ SCRIPT = """async (name) => {
       && [413, { code: "too_large", message: "m", index: null }],
   };
   const outbox = new Outbox({
-    owner: "test", storage: null, stored: () => {}, refused: (entry) => refused.push(entry.query), changed: () => {},
+    owner: "test", mark: "a", storage: null,
+    stored: () => {}, refused: (entry) => refused.push(entry.query), changed: () => {},
     post: async (path, { answers }) => {
       await first;
       const error = cases[name](answers);

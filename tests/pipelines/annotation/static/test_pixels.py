@@ -250,6 +250,53 @@ def test_what_the_server_refuses_is_said(visit):
     tab.complaints.clear()
 
 
+def test_every_answer_that_is_refused_is_counted(visit):
+    tab = visit(images=2, pixels=2)
+    tab.enter()
+    body = '{"error": {"code": "lease_lost", "message": "Somebody else has this image now.", "index": 0}}'
+    tab.page.route("**/api/answers", lambda route: route.fulfill(status=409, body=body), times=3)
+    for count in ("One answer was", "2 answers were", "3 answers were"):
+        tab.shown()
+        tab.page.keyboard.press("1")
+        expect(tab.page.locator("#notes")).to_contain_text(f"{count} not taken: Somebody else has this image now.")
+    assert tab.page.locator("#notes p").count() == 1
+    tab.complaints.clear()
+
+
+MARK = """(mark) => {
+  for (const [name, text] of Object.entries(localStorage)) {
+    if (!name.startsWith("weakseg-answer:")) continue;
+    const { mark: before, ...entry } = JSON.parse(text);
+    localStorage.setItem(name, JSON.stringify(mark === null ? entry : { ...entry, mark }));
+  }
+}"""
+
+
+def test_answers_to_questions_of_another_secret_are_kept_and_told(visit):
+    tab = visit(images=2, pixels=2)
+    tab.enter()
+    body = '{"error": {"code": "unknown_query", "message": "There is no such question.", "index": 0}}'
+    tab.page.route("**/api/answers", lambda route: route.fulfill(status=404, body=body))
+    given = []
+    for count in ("One answer was", "2 answers were"):
+        given.append(tab.shown())
+        tab.page.keyboard.press(str(len(given)))
+        expect(tab.page.locator("#notes")).to_contain_text(f"{count} not taken: There is no such question.")
+    tab.page.evaluate(MARK, "another")
+    tab.page.reload()
+    expect(tab.page.locator("#notes")).to_contain_text("2 answers given under an earlier link wait in this browser")
+    tab.page.unroute("**/api/answers")
+    tab.saved()
+    assert tab.site.desk().answers.since() == []
+    tab.page.evaluate(MARK, None)  # as an older page kept them
+    tab.page.reload()
+    tab.shown()
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1]
+    assert tab.shown() not in given
+    tab.complaints.clear()
+
+
 def test_names_are_text_and_never_markup(visit):
     evil = "<img src=x onerror=document.title='owned'>"
     tab = visit(images=1, pixels=2, classes=("meadow", evil))
