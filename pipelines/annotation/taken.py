@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.annotation.answers import Answer, Place, encode
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import Shape
-from pipelines.annotation.formats.own import OURS, VOID
+from pipelines.annotation.formats.own import VOID
 from pipelines.drawn import View, views
 from weakseg import schema
 from weakseg.supervision import Polygon, encode_polygons
@@ -202,7 +202,7 @@ def pixel(shape: Shape, view: View, *, tiled: bool) -> tuple[int, int] | None:
     """The pixel (y, x) of the pool's image in which a point of the annotated file lies; None outside."""
     assert shape.point is not None
     x, y = shape.point
-    if shape.size != OURS:
+    if not shape.asked:
         height, width = shape.size or view.original
         down, across = view.original if tiled else view.size
         x, y = x * across / width - view.origin[1], y * down / height - view.origin[0]

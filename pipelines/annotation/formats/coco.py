@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipelines.annotation.formats.shapes import Entry, Shape, box, outlines, runs
+from pipelines.annotation.formats.shapes import Entry, Shape, box, extent, outlines, runs
 
 
 def read_coco(content: Entry) -> Iterator[Shape]:
@@ -20,7 +20,7 @@ def read_coco(content: Entry) -> Iterator[Shape]:
         if label.whole() not in labels:
             label.fail(f"there is no category {label.value}")
         found = images[image.value]
-        size = found.get("height").whole(), found.get("width").whole()
+        size = extent(found.get("height"), found.get("width"))
         about = (found.get("file_name").text(), labels[label.value])
         points, area = entry.get("keypoints"), entry.get("segmentation")
         if points.value:
@@ -34,10 +34,10 @@ def read_coco(content: Entry) -> Iterator[Shape]:
         elif isinstance(area.value, dict):
             counts = area.get("counts")
             lengths = packed(counts) if isinstance(counts.value, str) else [item.whole() for item in counts.items()]
-            shape = [item.whole() for item in area.get("size").items()]
-            if tuple(shape) != size:
-                area.get("size").fail(f"expected the image's [{size[0]}, {size[1]}], got {shape}")
-            yield Shape(area.where, *about, areas=outlines(runs(lengths, size, counts, by_column=True)), size=size)
+            shape = _sides(area.get("size"))
+            if size is not None and shape != size:
+                area.get("size").fail(f"expected the image's [{size[0]}, {size[1]}], got [{shape[0]}, {shape[1]}]")
+            yield Shape(area.where, *about, areas=outlines(runs(lengths, shape, counts, by_column=True)), size=shape)
         elif area.value:
             yield Shape(area.where, *about, areas=tuple((ring.ring(),) for ring in area.items()), size=size)
         else:
@@ -76,7 +76,7 @@ def read_datumaro(content: Entry) -> Iterator[Shape]:
     for item in content.get("items").items():
         picture = item.get("image")
         sides = picture.get("size").items() if picture.value and picture.get("size").value else []
-        size = (sides[0].whole(), sides[1].whole()) if len(sides) == 2 else None
+        size = extent(sides[0], sides[1]) if len(sides) == 2 else None
         name = item.get("id").text()
         for entry in item.get("annotations").items():
             number = entry.get("label_id")
@@ -93,9 +93,17 @@ def read_datumaro(content: Entry) -> Iterator[Shape]:
                 yield Shape(entry.where, *about, areas=(box(left, top, left + width, top + height),), size=size)
             elif kind == "mask":
                 rle = entry.get("rle")
-                counts, shape = rle.get("counts"), [side.whole() for side in rle.get("size").items()]
+                counts, shape = rle.get("counts"), _sides(rle.get("size"))
                 lengths = packed(counts) if isinstance(counts.value, str) else [run.whole() for run in counts.items()]
-                mask_HW = runs(lengths, (shape[0], shape[1]), counts, by_column=True)
-                yield Shape(entry.where, *about, areas=outlines(mask_HW), size=(shape[0], shape[1]))
+                mask_HW = runs(lengths, shape, counts, by_column=True)
+                yield Shape(entry.where, *about, areas=outlines(mask_HW), size=shape)
             else:
                 entry.get("type").fail(f"expected points, polygon, bbox or mask, got {kind!r}")
+
+
+def _sides(size: Entry) -> tuple[int, int]:
+    """Height and width of a mask."""
+    sides = [side.whole() for side in size.items()]
+    if len(sides) != 2 or min(sides) < 1:
+        size.fail(f"expected [height, width] from 1, got {sides}")
+    return sides[0], sides[1]

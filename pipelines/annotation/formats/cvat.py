@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pipelines.annotation.formats.shapes import Area, Entry, Point, Shape, box, outlines, runs
+from pipelines.annotation.formats.shapes import Area, Entry, Point, Shape, box, extent, outlines, runs
 from weakseg.errors import DataError
 
 _SHAPES = ("points", "polygon", "box", "mask")
@@ -30,10 +30,11 @@ def read_cvat(path: Path) -> Iterator[Shape]:
         raise DataError(f"{path.name}: the file: expected <annotations> of CVAT for images 1.1, got <{root.tag}>")
     for number, image in enumerate(root.iter("image")):
         where = f"image[{number}] ({image.get('name')})"
-        size = _whole(image, "height", where, path.name), _whole(image, "width", where, path.name)
+        about = Entry(image.attrib, where, path.name)
+        size = extent(_value(about, "height"), _value(about, "width"))
         for position, shape in enumerate(child for child in image if child.tag not in ("tag",)):
             entry = Entry(shape.attrib, f"{where}.{shape.tag}[{position}]", path.name)
-            name, label = Entry(image.get("name"), where, path.name).text(), entry.get("label").text()
+            name, label = about.get("name").text(), entry.get("label").text()
             if shape.tag == "points":
                 for point in _points(entry):
                     yield Shape(entry.where, name, label, point=point, size=size)
@@ -43,7 +44,7 @@ def read_cvat(path: Path) -> Iterator[Shape]:
                     entry.fail(f"expected at least 3 points, got {len(ring)}")
                 yield Shape(entry.where, name, label, areas=((ring,),), size=size)
             elif shape.tag == "box":
-                sides = [_number(entry, side) for side in ("xtl", "ytl", "xbr", "ybr")]
+                sides = [_value(entry, side).number() for side in ("xtl", "ytl", "xbr", "ybr")]
                 yield Shape(entry.where, name, label, areas=(box(*sides),), size=size)
             elif shape.tag == "mask":
                 yield Shape(entry.where, name, label, areas=_mask(entry), size=size)
@@ -52,7 +53,7 @@ def read_cvat(path: Path) -> Iterator[Shape]:
 
 
 def _mask(entry: Entry) -> tuple[Area, ...]:
-    left, top, width, height = (int(_number(entry, side)) for side in ("left", "top", "width", "height"))
+    left, top, width, height = (_value(entry, side).whole() for side in ("left", "top", "width", "height"))
     text = entry.get("rle")
     try:
         counts = [int(count) for count in text.text().split(",")]
@@ -73,13 +74,10 @@ def _points(entry: Entry) -> tuple[Point, ...]:
     return tuple((pair[0], pair[1]) for pair in pairs)
 
 
-def _number(entry: Entry, name: str) -> float:
+def _value(entry: Entry, name: str) -> Entry:
+    """An attribute as a number."""
     found = entry.get(name)
     try:
-        return float(found.text())
+        return Entry(float(found.text()), found.where, found.file)
     except ValueError:
         found.fail(f"expected a number, got {found.value!r}")
-
-
-def _whole(image: ElementTree.Element, name: str, where: str, file: str) -> int:
-    return int(_number(Entry(dict(image.attrib), where, file), name))

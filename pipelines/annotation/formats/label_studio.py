@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.annotation.formats.shapes import Entry, Shape, box, corners, outlines
+from pipelines.annotation.formats.shapes import Entry, Shape, box, corners, extent, outlines
 
 _LABELS = ("keypointlabels", "polygonlabels", "rectanglelabels", "brushlabels")
 
@@ -36,7 +36,8 @@ def read_label_studio(content: Entry) -> Iterator[Shape]:
 
 def _shape(entry: Entry, name: str, seconds: float) -> Shape:
     kind, value = entry.get("type").text(), entry.get("value")
-    size = entry.get("original_height").whole(), entry.get("original_width").whole()
+    known = extent(entry.get("original_height"), entry.get("original_width"))
+    size = known or (100, 100)  # percent are pixels of a file of that size
     labels = value.get(kind).items()
     if len(labels) != 1:
         value.get(kind).fail(f"expected one label, got {len(labels)}")
@@ -53,6 +54,8 @@ def _shape(entry: Entry, name: str, seconds: float) -> Shape:
             value.get("rotation").fail("expected an upright rectangle; draw a polygon instead")
         areas = (box(left, top, left + width, top + height),)
     else:
+        if known is None:
+            entry.get("original_height").fail("expected the size of the image that the mask is of, got 0 x 0")
         areas = outlines(_brush(value.get("rle"), size))
     return Shape(entry.where, name, label, areas=areas, size=size, seconds=seconds)
 

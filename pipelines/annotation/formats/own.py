@@ -28,9 +28,6 @@ VOID = "void"
 WHOLE = ("proportions", "coarse")
 """Kinds of answers about a whole image: their `value` is an object of shares by class, or a list of polygons."""
 
-OURS = (0, 0)
-"""The size of a shape that speaks of the images as they were asked about, not of a file."""
-
 Row = dict[str, Any]
 
 
@@ -93,7 +90,7 @@ def _answered(entry: Entry) -> Iterator[Shape]:
     seconds = 0.0 if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
     number = None if entry.get("round").value is None else entry.get("round").whole()
     who = None if entry.get("annotator").value is None else entry.get("annotator").text()
-    known: dict[str, Any] = {"size": OURS, "seconds": seconds, "round": number, "annotator": who}
+    known: dict[str, Any] = {"asked": True, "seconds": seconds, "round": number, "annotator": who}
     if kind in WHOLE:
         if value.value is None:
             if label.text() != VOID:

@@ -30,6 +30,8 @@ class Shape:
         point: Where, if it is a point.
         areas: What it covers, if it is no point: each piece is an outline and its holes.
         size: Height and width of the annotated file where that is known; None = that of the data set's file.
+        asked: Whether it speaks of the image as it was asked about, whatever file that was cut from; only our own files
+            do.
         seconds: How long it took, where that is known.
         segment: The superpixel that was asked about; only our own files know it.
         round: The round that asked; only our own files know it.
@@ -45,6 +47,7 @@ class Shape:
     point: Point | None = None
     areas: tuple[Area, ...] = ()
     size: tuple[int, int] | None = None
+    asked: bool = False
     seconds: float = 0.0
     segment: int | None = None
     round: int | None = None
@@ -121,6 +124,21 @@ def corners(entry: Entry) -> tuple[Point, ...]:
     if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
         entry.fail("expected at least 3 points [x, y]")
     return tuple((pair[0], pair[1]) for pair in pairs)
+
+
+def extent(height: Entry, width: Entry) -> tuple[int, int] | None:
+    """The size of an image; None where a file says 0 x 0, as tools do that do not know it.
+
+    Args:
+        height: As the file has it; named in refusals.
+        width: The same.
+    """
+    found = height.whole(), width.whole()
+    if found == (0, 0):
+        return None
+    if min(found) < 1:
+        height.fail(f"expected a height and a width from 1, got {found[0]} x {found[1]}")
+    return found
 
 
 def show(value: Any) -> str:

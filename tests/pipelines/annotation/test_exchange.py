@@ -224,6 +224,59 @@ def test_a_brush_mask_of_label_studio(tmp_path: Path):
     np.testing.assert_array_equal(mask_HW == 2, alpha_HW == 255)
 
 
+def resized(content: Any, height: int, width: int) -> Any:
+    """A file that says another size of its images."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    for before, after in (("48", str(height)), ("64", str(width))):
+        for field in (
+            '"height": {}',
+            '"width": {}',
+            'height="{}"',
+            'width="{}"',
+            '"original_height": {}',
+            '"original_width": {}',
+        ):
+            text = text.replace(field.format(before), field.format(after))
+    return text.replace('"image": {"size": [48, 64]}', f'"image": {{"size": [{height}, {width}]}}')
+
+
+@pytest.mark.parametrize("name", [name for name in POINTS if name != "via.json"])
+def test_a_file_that_does_not_know_the_size_of_its_images_speaks_of_the_data_sets(
+    desk: Desk, tmp_path: Path, name: str
+):
+    path = written(tmp_path / name, resized(POINTS[name], 0, 0))
+    assert {shape.size for shape in read(path)} == ({(100, 100)} if name == "studio.json" else {None})
+    assert exchange.import_file(desk, path) == 1
+    (row,) = desk.answers.since()
+    assert (row.y, row.x) == (12, 32)
+
+
+@pytest.mark.parametrize("name", [name for name in AREAS if name != "via.json"])
+def test_so_do_its_areas(tmp_path: Path, name: str):
+    desk = annotation_site.site(tmp_path, images=2, kinds=("coarse",)).desk()
+    assert exchange.import_file(desk, written(tmp_path / name, resized(AREAS[name], 0, 0))) == 1
+    value = desk.answers.since()[0].value
+    assert value is not None
+    mask_HW = rasterise(decode_polygons(value), SIZE, original_size=SIZE)
+    assert np.argwhere(mask_HW == 1).min(0).tolist() == [8, 8]
+    assert np.argwhere(mask_HW == 1).max(0).tolist() == [23, 23]
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 64), (48, 0), (-48, -64)])
+@pytest.mark.parametrize("name", [name for name in POINTS if name != "via.json"])
+def test_half_a_size_is_refused(desk: Desk, tmp_path: Path, name: str, height: int, width: int):
+    with pytest.raises(DataError, match=f"(height|size|image).*expected.*{height} x {width}"):
+        exchange.import_file(desk, written(tmp_path / name, resized(POINTS[name], height, width)))
+    assert desk.answers.since() == []
+
+
+def test_a_brush_mask_needs_the_size_of_its_image(tmp_path: Path):
+    desk = annotation_site.site(tmp_path, images=1, kinds=("coarse",)).desk()
+    mask = label_studio("brushlabels", {"rle": _brush(np.zeros(SIZE, np.uint8)), "brushlabels": ["house"]})
+    with pytest.raises(DataError, match="original_height: expected"):
+        exchange.import_file(desk, written(tmp_path / "brush.json", resized(mask, 0, 0)))
+
+
 def _brush(alpha_HW: np.ndarray) -> list[int]:
     """The stream that Label Studio writes: every value as a run of one."""
     values = np.repeat(alpha_HW.ravel(), 4)

@@ -11,7 +11,6 @@ from pipelines.annotation.answers import Answer, Place
 from pipelines.annotation.asked import Question
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import Shape
-from pipelines.annotation.formats.own import OURS
 from pipelines.annotation.taken import Names, Taken, pixel
 from pipelines.drawn import View
 from weakseg.schema import VOID
@@ -53,7 +52,7 @@ def images(desk: Desk, split: str = "train") -> list[str]:
 
 
 def point(image: str, y: int, x: int, label: str = "water", **fields: Any) -> Shape:
-    return Shape("entry", image, label, point=(x + 0.5, y + 0.5), size=OURS, **fields)
+    return Shape("entry", image, label, point=(x + 0.5, y + 0.5), asked=True, **fields)
 
 
 def area(image: str, label: str = "water", *rings: tuple[tuple[float, float], ...], **fields: Any) -> Shape:
@@ -161,7 +160,7 @@ def test_areas_need_a_run_that_reads_them_and_a_training_image(desk: Desk, pixel
 
 
 def whole(kind: str, image: str, **fields: Any) -> Shape:
-    return Shape("entry", image, None, kind=kind, size=OURS, **fields)
+    return Shape("entry", image, None, kind=kind, asked=True, **fields)
 
 
 @pytest.mark.parametrize(
@@ -311,4 +310,4 @@ def test_a_point_on_the_far_edge_or_beyond_lies_outside(x: float, y: float):
 
 def test_a_point_of_our_own_files_is_a_pixel_of_the_image_whatever_it_was_cut_from():
     tile = View("a", (48, 64), (48, 64), (96, 128), "train")
-    assert pixel(Shape("", "a", "x", point=(1.5, 2.5), size=OURS), tile, tiled=True) == (2, 1)
+    assert pixel(Shape("", "a", "x", point=(1.5, 2.5), asked=True), tile, tiled=True) == (2, 1)
