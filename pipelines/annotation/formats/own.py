@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def read_csv(path: Path) -> Iterator[Shape]:
     Args:
         path: The file.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file, _fields_of_any_length(path):
         reader = csv.DictReader(file)
         needed = {"image_id", "y", "x", "class"}
         if not needed <= set(reader.fieldnames or ()):
@@ -70,6 +71,17 @@ def read_csv(path: Path) -> Iterator[Shape]:
                 except (ValueError, RecursionError):
                     Entry(None, f"{where}.value", path.name).fail("expected JSON")
             yield from _answered(Entry(values, where, path.name))
+
+
+@contextmanager
+def _fields_of_any_length(path: Path) -> Iterator[None]:
+    """The outlines of an image are one field, which the csv module takes up to 128 KiB of unless it is told."""
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(before, path.stat().st_size))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def read_json(content: Entry) -> Iterator[Shape]:

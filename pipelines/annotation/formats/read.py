@@ -1,5 +1,6 @@
 """Which format a file is in, told by what is in it."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def read(path: Path) -> list[Shape]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path.name}: no such file (looked for {path})") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"{path.name}: the file: cannot be read ({error}); expected {KNOWN}") from error
     return list(_shapes(content, Entry(content, "", path.name)))
 

@@ -459,3 +459,30 @@ def test_an_export_taken_into_its_own_run_is_nothing_new(desk: Desk, tmp_path: P
     desk.add("anna", [Entry(question, 1, None, 1.0, "")])
     exchange.export_file(desk, tmp_path / "a.csv")
     assert exchange.import_file(desk, tmp_path / "a.csv") == 0
+
+
+def test_a_table_with_long_outlines_comes_back(tmp_path: Path):
+    made = {"images": 1, "kinds": ("coarse",)}
+    desk = annotation_site.site(tmp_path / "one", **made).desk()
+    standing, (image_id,) = desk.work("anna", "coarse", 1)
+    outline = [[x % 64 + x / 20_000, x % 48] for x in range(10_000)]
+    text = json.dumps([{"class_id": 2, "points": outline, "holes": []}])
+    desk.add("anna", [Entry(standing.by_image["coarse", image_id][0], None, text, 2.5, "")])
+    exchange.export_file(desk, tmp_path / "a.csv")
+    limit = csv.field_size_limit()
+    assert (tmp_path / "a.csv").stat().st_size > limit
+    other = annotation_site.site(tmp_path / "two", **made).desk()
+    assert exchange.import_file(other, tmp_path / "a.csv") == 1
+    assert csv.field_size_limit() == limit
+    (row,) = other.answers.since()
+    assert decode_polygons(row.value or "") == decode_polygons(desk.answers.since()[0].value or "")
+
+
+def test_what_the_csv_module_does_not_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise csv.Error("unexpected end of data")
+
+    path = written(tmp_path / "a.csv", "image_id,y,x,class\n")
+    monkeypatch.setattr(csv, "DictReader", broken)
+    with pytest.raises(DataError, match=r"^a.csv: the file: cannot be read \(unexpected end of data\)"):
+        read(path)
