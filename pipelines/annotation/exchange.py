@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.annotation.answers import Answer, heads
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import read, write
-from pipelines.annotation.formats.own import COLUMNS, VOID
+from pipelines.annotation.formats.own import COLUMNS, VOID, WHOLE, void_mark
 from pipelines.annotation.serve import open_desk
 from pipelines.annotation.taken import Taken
 from pipelines.config import Config
@@ -120,7 +120,8 @@ def _in_file(x: int, y: int, view: View, *, tiled: bool) -> dict[str, float | in
 
 
 def _answer(answer: Answer, names: Sequence[str]) -> dict[str, Any]:
-    label = None if answer.class_id is None else VOID if answer.class_id == schema.VOID else names[answer.class_id]
+    void = VOID if answer.kind in WHOLE else void_mark(names)
+    label = None if answer.class_id is None else void if answer.class_id == schema.VOID else names[answer.class_id]
     value = _value(answer)
     if value is not None and answer.kind == "proportions":
         value = dict(zip(names, value, strict=True))

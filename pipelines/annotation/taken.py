@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.annotation.answers import Answer, Place, encode
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import Shape
-from pipelines.annotation.formats.own import VOID
+from pipelines.annotation.formats.own import void_mark
 from pipelines.drawn import View, views
 from weakseg import schema
 from weakseg.supervision import Polygon, encode_polygons
@@ -26,6 +26,7 @@ class Taken:
         self.faults: list[str] = []
         self._annotator, self._desk = f"import:{file}", desk
         self._names = {name: number for number, name in enumerate(pool.classes.names)}
+        self._void = void_mark(self._names)
         self._cut = dict(views(pool))
         self._tiled = pool.manifest["settings"]["tile"] is not None
         self._images = Names(list(self._cut), [view.source for view in self._cut.values()])
@@ -49,7 +50,7 @@ class Taken:
         if shape.kind is not None:
             self._whole(shape, found)
             return
-        label = schema.VOID if shape.label == VOID and VOID not in self._names else self._names.get(shape.label or "")
+        label = schema.VOID if shape.label == self._void else self._names.get(shape.label or "")
         if label is None:
             self._fault(shape, f"unknown class {shape.label!r}; known: {', '.join(self._names)}")
         elif not found:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,24 @@ COLUMNS = (
     "labelled_at",
 )
 VOID = "void"
-"""How files say that the annotator cannot tell, unless a class has that name."""
+"""How files say that the annotator cannot tell; of points and areas see :func:`void_mark`."""
 
 WHOLE = ("proportions", "coarse")
 """Kinds of answers about a whole image: their `value` is an object of shares by class, or a list of polygons."""
 
 Row = dict[str, Any]
+
+
+def void_mark(names: Collection[str]) -> str:
+    """How files say of a point or an area that the annotator cannot tell: void, in brackets where that is a class.
+
+    Args:
+        names: The classes.
+    """
+    mark = VOID
+    while mark in names:
+        mark = f"({mark})"
+    return mark
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -150,7 +162,7 @@ def write_via(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: d
                 "region_attributes": {"class": row["class"] or ""},
             }
         )
-    options = {name: "" for name in (*names, VOID)}
+    options = {name: "" for name in (*names, void_mark(names))}
     project = {
         "_via_settings": {
             "ui": {

@@ -486,3 +486,34 @@ def test_what_the_csv_module_does_not_read_is_one_line(tmp_path: Path, monkeypat
     monkeypatch.setattr(csv, "DictReader", broken)
     with pytest.raises(DataError, match=r"^a.csv: the file: cannot be read \(unexpected end of data\)"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json", "out.via.json"])
+def test_who_cannot_tell_is_understood_where_a_class_is_called_void(tmp_path: Path, name: str):
+    made = {"images": 1, "pixels": 3, "classes": ("void", "(void)", "water")}
+    desk = annotation_site.site(tmp_path / "one", **made).desk()
+    standing, (image_id,) = desk.work("anna", "pixel", 1)
+    asked = standing.by_image["pixel", image_id]
+    for question, class_id in zip(asked, (0, 255, 1), strict=True):
+        desk.add("anna", [Entry(question, class_id, None, 1.0, "")])
+    exchange.export_file(desk, tmp_path / name)
+    other = annotation_site.site(tmp_path / "two", **made).desk()
+    assert exchange.import_file(other, tmp_path / name) == 3
+    given = {row.place: row.class_id for row in other.answers.since()}
+    assert [given[question.place] for question in asked] == [0, 255, 1]
+    if "via" in name:
+        project = json.loads((tmp_path / name).read_text())
+        options = list(project["_via_attributes"]["region"]["class"]["options"])
+        assert options == ["void", "(void)", "water", "((void))"]
+
+
+@pytest.mark.parametrize("kind", ["proportions", "coarse"])
+def test_so_it_is_of_whole_images(tmp_path: Path, kind: str):
+    made = {"images": 1, "kinds": (kind,), "classes": ("void", "water")}
+    desk = annotation_site.site(tmp_path / "one", **made).desk()
+    standing, (image_id,) = desk.work("anna", kind, 1)
+    desk.add("anna", [Entry(standing.by_image[kind, image_id][0], 255, None, 1.0, "")])
+    exchange.export_file(desk, tmp_path / "a.csv")
+    other = annotation_site.site(tmp_path / "two", **made).desk()
+    assert exchange.import_file(other, tmp_path / "a.csv") == 1
+    assert [(row.class_id, row.value) for row in other.answers.since()] == [(255, None)]

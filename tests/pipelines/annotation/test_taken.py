@@ -111,6 +111,7 @@ def test_of_two_points_at_one_place_the_later_counts(desk: Desk):
 def test_who_cannot_tell_says_void_unless_a_class_has_that_name(desk: Desk, pixels_only: Desk):
     assert [row.class_id for row in rows(desk, point(images(desk)[0], 47, 63, "void"))] == [VOID]
     assert [row.class_id for row in rows(pixels_only, point("train/000", 47, 63, "void"))] == [0]
+    assert [row.class_id for row in rows(pixels_only, point("train/000", 47, 63, "(void)"))] == [VOID]
 
 
 @pytest.mark.parametrize(
