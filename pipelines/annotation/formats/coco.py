@@ -75,21 +75,24 @@ def read_datumaro(content: Entry) -> Iterator[Shape]:
     labels = [entry.get("name").text() for entry in content.get("categories").get("label").get("labels").items()]
     for item in content.get("items").items():
         picture = item.get("image")
-        sides = picture.get("size").items() if picture.value and picture.get("size").value else []
-        size = extent(sides[0], sides[1]) if len(sides) == 2 else None
+        known = picture.get("size").items() if picture.value and picture.get("size").value else []
+        size = extent(known[0], known[1]) if len(known) == 2 else None
         name = item.get("id").text()
         for entry in item.get("annotations").items():
             number = entry.get("label_id")
             if not 0 <= number.whole() < len(labels):
                 number.fail(f"there is no label {number.value}")
-            about, kind = (name, labels[number.value]), entry.get("type").text()
+            about, kind = (name, labels[number.whole()]), entry.get("type").text()
             if kind == "points":
                 for point in entry.get("points").pairs():
                     yield Shape(entry.where, *about, point=point, size=size)
             elif kind == "polygon":
                 yield Shape(entry.where, *about, areas=((entry.get("points").ring(),),), size=size)
             elif kind == "bbox":
-                left, top, width, height = (side.number() for side in entry.get("bbox").items())
+                sides = [side.number() for side in entry.get("bbox").items()]
+                if len(sides) != 4:
+                    entry.get("bbox").fail(f"expected left, top, width, height, got {len(sides)} numbers")
+                left, top, width, height = sides
                 yield Shape(entry.where, *about, areas=(box(left, top, left + width, top + height),), size=size)
             elif kind == "mask":
                 rle = entry.get("rle")

@@ -66,12 +66,12 @@ def _mask(entry: Entry) -> tuple[Area, ...]:
 def _points(entry: Entry) -> tuple[Point, ...]:
     points = entry.get("points")
     try:
-        pairs = [tuple(float(value) for value in pair.split(",")) for pair in points.text().split(";")]
+        pairs = [[float(value) for value in pair.split(",")] for pair in points.text().split(";")]
     except ValueError:
         points.fail(f"expected x,y;x,y;..., got {points.value[:40]!r}")
     if any(len(pair) != 2 for pair in pairs):
         points.fail(f"expected x,y;x,y;..., got {points.value[:40]!r}")
-    return tuple((pair[0], pair[1]) for pair in pairs)
+    return Entry([value for pair in pairs for value in pair], points.where, points.file).pairs()
 
 
 def _value(entry: Entry, name: str) -> Entry:

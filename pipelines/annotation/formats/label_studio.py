@@ -26,8 +26,8 @@ def read_label_studio(content: Entry) -> Iterator[Shape]:
                 continue
             results = annotation.get("result").items()
             shapes = [entry for entry in results if entry.get("type").value in _LABELS]
-            took = annotation.get("lead_time").value
-            seconds = float(took) / len(shapes) if isinstance(took, int | float) and shapes else 0.0
+            took = annotation.get("lead_time")
+            seconds = 0.0 if took.value is None or not shapes else max(0.0, took.number()) / len(shapes)
             for entry in results:
                 if entry not in shapes:
                     entry.get("type").fail(f"expected {', '.join(_LABELS)}, got {entry.get('type').value!r}")

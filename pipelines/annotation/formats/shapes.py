@@ -1,7 +1,6 @@
 """What every format comes down to: a class at a point, in a polygon, or in a mask of an image."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -13,6 +12,12 @@ from skimage.measure import label
 
 from weakseg.errors import DataError
 from weakseg.supervision import rings
+
+LARGEST = 2.0**64
+"""What no number of a file is beyond: nothing there is measured in more, and names are no longer."""
+
+MOST_PIXELS = 2**30
+"""Of a mask."""
 
 Point = tuple[float, float]
 Area = tuple[tuple[Point, ...], ...]
@@ -92,14 +97,15 @@ class Entry:
         return self.value
 
     def number(self) -> float:
-        """A finite number."""
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
+        """A number that sums and products of a few are numbers of, too."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not abs(self.value) <= LARGEST:
             self.fail(f"expected a number, got {show(self.value)}")
         return float(self.value)
 
     def whole(self) -> int:
         """A whole number."""
-        if self.number() != int(self.value):
+        self.number()
+        if self.value != int(self.value):  # as it came: a float has no room for all names of 64 bits
             self.fail(f"expected a whole number, got {show(self.value)}")
         return int(self.value)
 
@@ -178,6 +184,8 @@ def runs(counts: Sequence[int], size: tuple[int, int], entry: Entry, *, by_colum
         entry: Named in refusals.
         by_column: Whether they run down the columns (COCO), not along the rows.
     """
+    if min(size) < 1 or size[0] * size[1] > MOST_PIXELS:
+        entry.fail(f"expected a mask of 1 x 1 to {MOST_PIXELS} pixels, got {size[0]} x {size[1]}")
     if any(count < 0 for count in counts) or sum(counts) != size[0] * size[1]:
         entry.fail(f"expected runs of {size[0]} x {size[1]} pixels in all, got {sum(counts)}")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)

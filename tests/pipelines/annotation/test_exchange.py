@@ -136,6 +136,22 @@ def datumaro(annotation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def resized(content: Any, height: int, width: int) -> Any:
+    """A file that says another size of its images."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    for before, after in (("48", str(height)), ("64", str(width))):
+        for field in (
+            '"height": {}',
+            '"width": {}',
+            'height="{}"',
+            'width="{}"',
+            '"original_height": {}',
+            '"original_width": {}',
+        ):
+            text = text.replace(field.format(before), field.format(after))
+    return text.replace('"image": {"size": [48, 64]}', f'"image": {{"size": [{height}, {width}]}}')
+
+
 POINTS = {
     "studio.json": label_studio("keypointlabels", {"x": 50.0, "y": 25.0, "width": 1, "keypointlabels": ["water"]}),
     "coco.json": coco({"keypoints": [32, 12, 2, 0, 0, 0]}),
@@ -222,22 +238,6 @@ def test_a_brush_mask_of_label_studio(tmp_path: Path):
     assert value is not None
     mask_HW = rasterise(decode_polygons(value), SIZE, original_size=SIZE)
     np.testing.assert_array_equal(mask_HW == 2, alpha_HW == 255)
-
-
-def resized(content: Any, height: int, width: int) -> Any:
-    """A file that says another size of its images."""
-    text = content if isinstance(content, str) else json.dumps(content)
-    for before, after in (("48", str(height)), ("64", str(width))):
-        for field in (
-            '"height": {}',
-            '"width": {}',
-            'height="{}"',
-            'width="{}"',
-            '"original_height": {}',
-            '"original_width": {}',
-        ):
-            text = text.replace(field.format(before), field.format(after))
-    return text.replace('"image": {"size": [48, 64]}', f'"image": {{"size": [{height}, {width}]}}')
 
 
 @pytest.mark.parametrize("name", [name for name in POINTS if name != "via.json"])
@@ -367,6 +367,96 @@ def test_a_refusal_names_file_and_entry_and_takes_nothing(
     for word in words:
         assert word in str(caught.value)
     assert desk.answers.since() == []
+
+
+HUGE = 10**400
+MASK = '<mask label="water" rle="{}" left="{}" top="8" width="{}" height="{}"/>'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.xml", cvat('<points label="water" points="nan,1"/>'), "points[0].points[0]: expected a number"),
+        ("a.xml", cvat('<points label="water" points="1e400,1"/>'), "points[0].points[0]: expected a number"),
+        ("a.xml", cvat('<polygon label="water" points="1,1;inf,1;2,2"/>'), "polygon[0].points[2]: expected a number"),
+        ("a.xml", cvat('<box label="water" xtl="-inf" ytl="8" xbr="24" ybr="24"/>'), "box[0].xtl: expected a number"),
+        ("a.xml", cvat("").replace("64", "nan"), "image[0] (000.png).width: expected a number"),
+        ("a.xml", cvat("").replace("64", "1e999"), "image[0] (000.png).width: expected a number"),
+        ("a.xml", cvat("").replace("64", "63.5"), "image[0] (000.png).width: expected a whole number"),
+        ("a.xml", cvat(MASK.format("0,256", "inf", 16, 16)), "mask[0].left: expected a number"),
+        ("a.xml", cvat(MASK.format("0,256", "8", "nan", 16)), "mask[0].width: expected a number"),
+        ("a.xml", cvat(MASK.format("0,256", "8", -16, -16)), "mask[0].rle: expected a mask of 1 x 1"),
+        ("a.xml", cvat(MASK.format("0", "8", 0, 16)), "mask[0].rle: expected a mask of 1 x 1"),
+        ("a.xml", cvat(MASK.format(2**62, "8", 2**31, 2**31)), "mask[0].rle: expected a mask of 1 x 1"),
+        ("a.json", coco({"keypoints": [HUGE, 1, 2]}), "annotations[0].keypoints[0]: expected a number"),
+        ("a.json", coco({"category_id": HUGE}), "annotations[0].category_id: expected a number"),
+        (
+            "a.json",
+            coco({"segmentation": {"size": [48], "counts": [5]}}),
+            "segmentation.size: expected [height, width]",
+        ),
+        ("a.json", resized(coco({"keypoints": [1, 1, 2]}), HUGE, HUGE), "images[0].height: expected a number"),
+        ("a.json", datumaro({"type": "bbox", "bbox": [1, 2, 3]}), "bbox: expected left, top, width, height, got 3"),
+        ("a.json", datumaro({"type": "bbox", "bbox": [1, 2, 3, HUGE]}), "bbox[3]: expected a number"),
+        ("a.json", datumaro({"type": "points", "points": [1e300, 1]}), "points[0]: expected a number"),
+        (
+            "a.json",
+            datumaro({"type": "mask", "rle": {"size": [48], "counts": [5]}}),
+            "rle.size: expected [height, width]",
+        ),
+        (
+            "a.json",
+            datumaro({"type": "mask", "rle": {"size": [0, 64], "counts": []}}),
+            "rle.size: expected [height, width]",
+        ),
+        (
+            "a.json",
+            label_studio("keypointlabels", {"x": HUGE, "y": 1, "keypointlabels": ["water"]}),
+            "value.x: expected a number",
+        ),
+        (
+            "a.json",
+            label_studio("keypointlabels", {"x": 1, "y": 1, "keypointlabels": ["water"]}, lead_time=HUGE),
+            "[0].annotations[0].lead_time: expected a number",
+        ),
+        (
+            "a.json",
+            label_studio("keypointlabels", {"x": 1, "y": 1, "keypointlabels": ["water"]}, lead_time=float("nan")),
+            "[0].annotations[0].lead_time: expected a number",
+        ),
+        (
+            "a.json",
+            {"questions": [{"image_id": "train/000", "y": HUGE, "x": 1, "class": "water"}]},
+            "questions[0].y: expected a number",
+        ),
+        ("a.csv", "image_id,y,x,class\ntrain/000,1e999,1,water\n", "line 2.y: expected a number"),
+        ("a.csv", "image_id,y,x,class,seconds\ntrain/000,1,1,water,nan\n", "line 2.seconds: expected a number"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_with_their_entry(
+    desk: Desk, tmp_path: Path, name: str, content: Any, words: str
+):
+    with pytest.raises(DataError, match="^a.(json|xml|csv): ") as caught:
+        exchange.import_file(desk, written(tmp_path / name, content))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert desk.answers.since() == []
+
+
+def test_labels_may_be_numbers_with_a_point_and_ids_of_64_bits(desk: Desk, tmp_path: Path):
+    assert points(written(tmp_path / "a.json", datumaro({"label_id": 1.0, "type": "points", "points": [32, 12]}))) == [
+        ("000", "water", (32.0, 12.0))
+    ]
+    content = json.loads(json.dumps(POINTS["coco.json"]).replace('_id": 7', f'_id": {2**63 + 1}'))
+    content["images"][0]["id"] = 2**63 + 1
+    assert points(written(tmp_path / "b.json", content)) == [("train/000.png", "water", (32.0, 12.0))]
+
+
+def test_seconds_below_none_are_none(desk: Desk, tmp_path: Path):
+    marks = {"x": 1, "y": 1, "keypointlabels": ["water"]}
+    for lead_time in (-5.0, None):
+        path = written(tmp_path / "a.json", label_studio("keypointlabels", marks, lead_time=lead_time))
+        assert [shape.seconds for shape in read(path)] == [0.0]
 
 
 def test_one_faulty_entry_refuses_the_whole_file(desk: Desk, tmp_path: Path):
