@@ -167,7 +167,7 @@ def test_experiment_is_created_once_by_many(mlflow_uri: str) -> None:
 
 def test_deleted_experiment_is_named(tracker: Tracker) -> None:
     tracker.client.delete_experiment(tracker.experiment_id)
-    with pytest.raises(ResourceError, match="weakseg was deleted in MLflow; restore it with `MLFLOW_TRACKING_URI=sqlite:"):
+    with pytest.raises(ResourceError, match="deleted in MLflow; restore it with `MLFLOW_TRACKING_URI=sqlite:"):
         again(tracker)
 
 
