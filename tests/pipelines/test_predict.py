@@ -239,7 +239,8 @@ def test_what_does_not_fit_is_told_in_the_commands_words(
     uri: str, monkeypatch: pytest.MonkeyPatch, machines: list[dict[str, float]], actors: int, gpu: bool, told: str
 ) -> None:
     monkeypatch.setattr(stage.resources, "machines", lambda: machines)
-    model = Registered("scenes", 1, {}, b"", Classes(("a",), ((0, 0, 0),)), View(), threads=2)
+    classes = Classes(("a", "b"), ((0, 0, 0), (9, 9, 9)))
+    model = Registered("scenes", 1, {}, b"", classes, View(), threads=2)
     (fault,) = stage.resources._capacity_faults(stage._plan(model, actors=actors, gpu=gpu, uri=uri))
     with pytest.raises(ResourceError) as caught, stage._in_our_words():
         raise ResourceError(fault)
