@@ -110,7 +110,7 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     last = _finished(Ledger.read(open_storage(config.storage.root), config.run)) - 1  # before anything is made
     if last < 0:
         raise WeaksegError(f"run {config.run}: no finished round to evaluate; start it with `weakseg active`")
-    with _opened(config, console) as ledger:
+    with _opened(config, console, trains=False) as ledger:
         scores: dict[str, Any] = {}
         for split in ("val", "test"):
             if evaluate.masks(ledger, split):
@@ -131,14 +131,14 @@ def _finished(ledger: Ledger) -> int:
 
 
 @contextmanager
-def _opened(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Ledger]:
+def _opened(config: Config, console: Console, trial: Trial | None = None, *, trains: bool = True) -> Iterator[Ledger]:
     """The run, held by this process, with its pool and supervision; what cannot go on is refused before."""
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
     console.run = config.run
     if trial is None:  # a sweep has done so before, for all its trials together
         resources.connect(config, verbose=console.verbose)
-        resources.check(config, storage)
+        resources.check(config, storage, trains=trains)
         if warning := resources.misplaced():
             console.line(warning)
     prepared = prepare.run(config, storage, console=console)

@@ -36,7 +36,7 @@ def evaluate_model(config: Config, console: Console, *, model: str) -> dict[str,
     tracking_server.check(uri)
     registered = fetch(model, uri)
     resources.connect(config, verbose=console.verbose)
-    resources.check(config, storage)
+    resources.check(config, storage, trains=False)
     pool = Pool(storage, prepare.run(config, storage, console=console).digest)
     _refuse_other_classes(registered, pool)
     splits = [split for split in ("val", "test") if evaluate.has_masks(pool, split)]

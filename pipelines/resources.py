@@ -137,12 +137,13 @@ def runs_at_once(config: Config) -> int:
     return min(by_cpus, room // max(cluster.least_workers, cluster.actors))
 
 
-def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
+def check(config: Config, storage: Storage, *, trains: bool = True, wait: float = 60.0) -> None:
     """Refuse a plan that the connected Ray, the storage or the tracking server cannot carry out.
 
     Args:
         config: The plan.
         storage: Where everything will be kept.
+        trains: Whether a model will be trained; what a GPU trained in half precision predicts anywhere.
         wait: Seconds to wait for CPUs that other work holds, and for each node to answer.
 
     Raises:
@@ -150,6 +151,8 @@ def check(config: Config, storage: Storage, *, wait: float = 60.0) -> None:
     """
     faults = [*_job_faults(storage), *_storage_faults(storage), *tracking_server.faults(config, storage)]
     too_large = list(_capacity_faults(config))
+    if trains and not too_large:
+        too_large += _precision_faults(config)
     faults += too_large
     if not too_large:
         faults += _busy_faults(config, wait)
@@ -182,12 +185,6 @@ def _capacity_faults(config: Config) -> Iterator[str]:
             f"the cluster has {gpus:g}; lower cluster.workers and cluster.actors, or set cluster.gpu to false"
         )
         return
-    if config.training.precision != "fp32" and not gpu_each:
-        yield (
-            f"training.precision: {config.training.precision} needs a GPU for each of {max(workers, cluster.actors)} "
-            f"workers or actors, the cluster has {gpus:g}; set it to fp32"
-        )
-        return
     for field, count in (("workers", workers), ("actors", cluster.actors)):
         # a worker lives on one node: what is left over on several does not add up to another
         fits = sum(
@@ -205,6 +202,16 @@ def _capacity_faults(config: Config) -> Iterator[str]:
         yield (
             f"cluster.actors: {cluster.actors} with {cluster.cpus_per_worker:g} CPUs each leave no CPU "
             f"for the Ray Data tasks that feed them: the cluster has {cpus:g}; lower one of them"
+        )
+
+
+def _precision_faults(config: Config) -> Iterator[str]:
+    """Whether training is to be in half precision where :func:`use_gpu` finds too few GPUs."""
+    precision, cluster = config.training.precision, config.cluster
+    if precision != "fp32" and not use_gpu(config):
+        yield (
+            f"training.precision: {precision} needs a GPU for each of {max(cluster.least_workers, cluster.actors)} "
+            f"workers or actors, the cluster has {total('GPU'):g}; set it to fp32"
         )
 
 

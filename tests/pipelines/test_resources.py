@@ -92,6 +92,15 @@ def test_a_plan_that_fits_passes(monkeypatch: pytest.MonkeyPatch, storage: Stora
     resources.check(plan(*overrides), storage)
 
 
+def test_what_was_trained_in_half_precision_may_be_scored_without_gpus(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage
+):
+    cluster_of(monkeypatch, {"CPU": 4})
+    halves = plan("training.precision=bf16", "cluster.gpu=null")
+    assert refusal(halves, storage).startswith("training.precision: bf16 needs a GPU for each of 1 workers or actors")
+    resources.check(halves, storage, trains=False)
+
+
 def test_machines_that_an_autoscaler_may_start_count(monkeypatch: pytest.MonkeyPatch, storage: Storage):
     cluster_of(monkeypatch, {"CPU": 0.0}, {"CPU": 4.0})
     kinds = [({"CPU": 4.0}, 2), ({"CPU": 4.0, "GPU": 1.0}, 3), ({"CPU": 1.0}, 0)]
