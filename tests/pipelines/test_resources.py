@@ -97,7 +97,7 @@ def test_what_was_trained_in_half_precision_may_be_scored_without_gpus(
 ):
     cluster_of(monkeypatch, {"CPU": 4})
     halves = plan("training.precision=bf16", "cluster.gpu=null")
-    assert refusal(halves, storage).startswith("training.precision: bf16 needs a GPU for each of 1 workers or actors")
+    assert refusal(halves, storage).startswith("training.precision: bf16 needs a GPU for each of 2 workers or actors")
     resources.check(halves, storage, trains=False)
 
 
