@@ -38,6 +38,8 @@ new ResizeObserver(drawSmall).observe(inset);
 document.addEventListener("keydown", press);
 
 await outbox.settled(3000);
+// Before that a choice would be lost: the page opens its first list now.
+for (const id of ["differing", "mine"]) byId(id).disabled = false;
 await open(new URLSearchParams(window.location.search).get("of") === "me" ? "mine" : "differing");
 
 async function open(which) {
