@@ -29,7 +29,7 @@ from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.measure import measure, values
 from pipelines.pool import Pool
-from pipelines.rounds import choose_round
+from pipelines.rounds import choose_round, count_finished
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
@@ -107,7 +107,7 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
         LedgerError: There is no such run.
         WeaksegError: The run has no finished round yet.
     """
-    last = _finished(Ledger.read(open_storage(config.storage.root), config.run)) - 1  # before anything is made
+    last = count_finished(Ledger.read(open_storage(config.storage.root), config.run)) - 1  # before anything is made
     if last < 0:
         raise WeaksegError(f"run {config.run}: no finished round to evaluate; start it with `weakseg active`")
     with _opened(config, console, trains=False) as ledger:
@@ -120,14 +120,6 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
                 scores[split] = evaluate.run(config, ledger, last, split, console=console, temperature=given)
         console.table(f"{ledger.run}, round {last}", SCORE_COLUMNS, score_rows(scores))
         return {"run": ledger.run, "round": last, **scores}
-
-
-def _finished(ledger: Ledger) -> int:
-    """How many rounds are finished."""
-    count = 0
-    while ledger.exists(f"{ledger.round(count)}/_SUCCESS"):
-        count += 1
-    return count
 
 
 @contextmanager

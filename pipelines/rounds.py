@@ -23,6 +23,18 @@ def finished_rounds(ledger: Ledger) -> list[dict[str, Any]]:
     return found
 
 
+def count_finished(ledger: Ledger) -> int:
+    """How many rounds are finished, with nothing of them left to do.
+
+    Args:
+        ledger: The run, held or only read.
+    """
+    count = 0
+    while ledger.exists(f"{ledger.round(count)}/_SUCCESS"):
+        count += 1
+    return count
+
+
 def worth(metrics: Mapping[str, Any]) -> float | None:
     """What a round's model is judged by: its validation mIoU, without masks its estimated accuracy; None without both.
 

@@ -6,7 +6,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.console import duration as in_words
 from pipelines.ledger import Ledger, describe
-from pipelines.rounds import finished_rounds
+from pipelines.rounds import count_finished, finished_rounds
 from pipelines.storage import open_storage
 from pipelines.sweep.status import is_sweep, sweep_status
 from weakseg.supervision import annotation_seconds
@@ -30,9 +30,7 @@ def status(config: Config, console: Console) -> dict[str, Any]:
     if is_sweep(ledger):
         return sweep_status(ledger, console)
     planned = int(ledger.record["config"]["labelling"]["rounds"])
-    rounds = 0
-    while ledger.exists(f"{ledger.round(rounds)}/_SUCCESS"):
-        rounds += 1
+    rounds = count_finished(ledger)
     owner = ledger.owner()
     step, at = _step(ledger, rounds, planned, alive=bool(owner and owner["alive"]))
     labels = ledger.labels()

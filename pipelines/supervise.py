@@ -106,12 +106,10 @@ def seconds(config: Config, ledger: Ledger) -> dict[str, float]:
     bill = {kind: count * each[kind] for kind, count in number.items()}
     if _answered(config.supervision.proportions):
         table = _given(ledger, "proportions", PROPORTIONS_SCHEMA)
-        read = ledger.pool.index("train").image_ids.filter(pa.array(_chosen(config, ledger.pool, "proportions")))
-        bill["proportions"] = _measured(table, read, per_image.proportions)
+        bill["proportions"] = _measured(table, _read(config, ledger.pool, "proportions"), per_image.proportions)
     if _answered(config.supervision.coarse):
         table = _given(ledger, "coarse", COARSE_SCHEMA)
-        drawn = Drawn(ledger.pool, table).views
-        read = ledger.pool.index("train").image_ids.filter(pa.array(_chosen(config, ledger.pool, "coarse")))
+        drawn, read = Drawn(ledger.pool, table).views, _read(config, ledger.pool, "coarse")
         sources = {drawn[image_id].source for image_id in read.to_pylist() if image_id in drawn}
         bill["coarse"] = _measured(table, pa.array(sorted(sources), pa.string()), per_image.coarse)
     if config.supervision.keypoints == "masks":
@@ -199,6 +197,11 @@ def _chosen(config: Config, pool: Pool, kind: str) -> NDArray[np.bool_]:
     return chosen
 
 
+def _read(config: Config, pool: Pool, kind: str) -> pa.Array:
+    """The image_ids that a share leaves."""
+    return pool.index("train").image_ids.filter(pa.array(_chosen(config, pool, kind)))
+
+
 def _with_maps(pool: Pool, reader: MapReader) -> NDArray[np.bool_]:
     """Which training images have a map."""
     index = pool.index("train")
@@ -217,13 +220,14 @@ def _proportions(config: Config, ledger: Ledger, split: str) -> NDArray[np.float
     """
     pool, supervision = ledger.pool, config.supervision
     ids = pool.index(split).image_ids
-    known_NC = pool.proportions(split)
-    if config.model.classes == 1:
-        known_NC = known_NC[:, 1:]
     if _answered(supervision.proportions):
         table = _given(ledger, "proportions", PROPORTIONS_SCHEMA)
-        given_NC = ProportionIndex(ids, table, classes=known_NC.shape[1], subset=True).proportions_NC
-        known_NC = given_NC if split == "train" else np.where(np.isnan(given_NC), known_NC, given_NC)
+        classes = config.model.classes or len(pool.classes)
+        known_NC = ProportionIndex(ids, table, classes=classes, subset=True).proportions_NC
+        if split != "train":
+            known_NC = np.where(np.isnan(known_NC), _counted(config, pool, split), known_NC)
+    else:
+        known_NC = _counted(config, pool, split)
     if split != "train":
         return known_NC
     known_NC = np.where(_chosen(config, pool, "proportions")[:, None], known_NC, np.float32(np.nan))
@@ -235,6 +239,12 @@ def _proportions(config: Config, ledger: Ledger, split: str) -> NDArray[np.float
         rng = seeding.generator(config.seed, "proportion clusters")
         known_NC = cluster_proportions(known_NC, noise.clusters, rng=rng)
     return known_NC
+
+
+def _counted(config: Config, pool: Pool, split: str) -> NDArray[np.float32]:
+    """(N, C) of a split as its masks have them, NaN where an image has no mask."""
+    known_NC = pool.proportions(split)
+    return known_NC[:, 1:] if config.model.classes == 1 else known_NC
 
 
 def _coarse(config: Config, ledger: Ledger) -> Maps:

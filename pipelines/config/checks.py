@@ -238,20 +238,19 @@ def _model(config: Config) -> Iterator[Rule]:
 
 
 def _labelling(config: Config) -> Iterator[Rule]:
-    labelling = config.labelling
-    if labelling.committee is not None and config.model.dropout == 0:
+    labelling, committee = config.labelling, config.labelling.committee
+    if committee is not None and config.model.dropout == 0:
         yield (
             ("labelling.committee", "model.dropout"),
             "needs a model with dropout, but model.dropout is 0: all its members would be one; set it, such as 0.2",
         )
-    if labelling.committee is not None and labelling.acquisition == "random":
+    if committee is not None and labelling.acquisition == "random":
         yield ("labelling.committee", "labelling.acquisition"), "only counts where a prediction is scored; remove it"
-    if labelling.acquisition == "mutual_information" and labelling.committee is None:
+    if labelling.acquisition == "mutual_information" and committee is None:
         yield (
             ("labelling.acquisition", "labelling.committee"),
             "mutual_information needs a committee; set labelling.committee, such as {passes: 20}",
         )
-    committee = labelling.committee
     if labelling.acquisition == "mutual_information" and committee is not None and committee.vote == "hard":
         yield (
             ("labelling.committee.vote", "labelling.acquisition"),

@@ -125,13 +125,11 @@ def warp_sparse(labels_HW: Tensor, window: Window, *, none: int) -> Tensor:
         The map in the view, of the same type.
     """
     warped_HW = warp_map(labels_HW, window, fill=none)
-    source_N2 = (labels_HW != none).nonzero()
-    old, new = torch.tensor(window.old), torch.tensor(window.new)
-    target_N2 = (2 * source_N2 + 1) * new // (2 * old) - torch.tensor([window.top, window.left])
-    if window.flip:
-        target_N2[:, 1] = window.size[1] - 1 - target_N2[:, 1]
-    seen_N = ((target_N2 >= 0) & (target_N2 < torch.tensor(window.size))).all(dim=1)
-    (y_M, x_M), label_M = target_N2[seen_N].T, labels_HW[labels_HW != none][seen_N]
+    spots_HW = labels_HW != none
+    moved_M2, seen_N = warp_points(spots_HW.nonzero().double(), window)
+    # A mirrored point on the very edge rounds to the pixel beyond it.
+    y_M, x_M = (moved_M2 + 0.5).long().minimum(torch.tensor(window.size) - 1).T
+    label_M = labels_HW[spots_HW][seen_N]
     beside_HW = torch.nn.functional.pad(warped_HW, (1, 1, 1, 1), value=none)
     steps = [(down, across) for down in range(3) for across in range(3)]
     there_M = torch.stack([beside_HW[y_M + down, x_M + across] == label_M for down, across in steps]).any(dim=0)
