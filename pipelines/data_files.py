@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from pipelines import s3
 from pipelines.listing import Listed, Listing, write_listing
 from pipelines.s3 import Address
+from pipelines.s3_refusals import code, refusals
 from weakseg.errors import DataError, ResourceError
 
 HEAD = 2**16
@@ -194,7 +195,7 @@ class BucketFiles:
         try:
             reply = self._fetch(path, Range=f"bytes=0-{HEAD - 1}")
         except ResourceError as error:
-            if isinstance(error.__cause__, ClientError) and s3.code(error.__cause__) in ("InvalidRange", "416"):
+            if isinstance(error.__cause__, ClientError) and code(error.__cause__) in ("InvalidRange", "416"):
                 return _Head(b"", 0, "")
             raise
         whole = str(reply.get("ContentRange", "")).rpartition("/")[2]
@@ -217,7 +218,7 @@ class BucketFiles:
     @contextmanager
     def _asking(self, path: str = "") -> Iterator[None]:
         """Refusals name the setting and what was asked for."""
-        with s3.refusals(f"{self.setting} {self.root}{'/' if path else ''}{path}"):
+        with refusals(f"{self.setting} {self.root}{'/' if path else ''}{path}"):
             yield
 
 

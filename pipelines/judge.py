@@ -11,7 +11,7 @@ from pipelines.pool import Pool
 from pipelines.serving.registered import Registered, fetch
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, score_rows
-from pipelines.tracking import tracking_uri
+from pipelines.tracking_uri import tracking_uri
 from weakseg.errors import DataError
 
 

@@ -1,4 +1,4 @@
-"""S3: addresses, the client, Arrow's file system, and refusals as one line that a user can act on.
+"""S3: addresses, the client, Arrow's file system, and reading whatever breaks off.
 
 Endpoint, region and credentials come from where all AWS tools find them: AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL),
 AWS_REGION, AWS_ACCESS_KEY_ID, a profile, the role of the machine. None of them is ever part of a configuration.
@@ -12,18 +12,17 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import boto3
-from boto3.exceptions import Boto3Error
 from botocore import exceptions as boto
 from botocore.config import Config
 from pyarrow import fs as arrow_fs
 from urllib3.exceptions import HTTPError
 
+from pipelines.s3_refusals import code, one_line, refusals, without_credentials
 from weakseg.errors import ResourceError
 
 SCHEME = "s3://"
@@ -139,7 +138,7 @@ def _client(endpoint: str | None, attempts: int) -> Any:
     try:
         return session.client("s3", endpoint_url=endpoint, config=config)
     except ValueError as error:
-        raise ResourceError(f"S3: {_without_credentials(_one_line(error))}; set AWS_ENDPOINT_URL_S3 right") from error
+        raise ResourceError(f"S3: {without_credentials(one_line(error))}; set AWS_ENDPOINT_URL_S3 right") from error
 
 
 def filesystem() -> arrow_fs.S3FileSystem:
@@ -228,86 +227,10 @@ def back_off(attempt: int) -> None:
     time.sleep(random.uniform(0, min(20.0, 0.1 * 2**attempt)))
 
 
-def code(error: boto.ClientError) -> str:
-    """S3's name of what is wrong, or the HTTP status where the reply had no body: NoSuchKey, 404, ..."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextmanager
-def refusals(what: str) -> Iterator[None]:
-    """Turn what S3 refuses for good into the one line that a user can act on; what passes was tried again before.
-
-    Args:
-        what: The setting and its address: ``storage.root s3://bucket/prefix``. Never anything secret.
-
-    Raises:
-        ResourceError: For any of boto's errors in the block.
-    """
-    try:
-        yield
-    except boto.ClientError as error:
-        raise ResourceError(f"{what}: {_refusal(error)}") from error
-    except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
-        raise ResourceError(
-            f"{what}: no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
-            "or give the machine a role"
-        ) from error
-    except (boto.TokenRetrievalError, boto.CredentialRetrievalError, boto.ProfileNotFound) as error:
-        raise ResourceError(
-            f"{what}: the AWS credentials cannot be read ({error}); see `aws configure list`"
-        ) from error
-    except (boto.HTTPClientError, boto.ConnectionError) as error:
-        where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        named = _without_credentials(where) if where else "AWS"
-        raise ResourceError(
-            f"{what}: cannot connect to S3 at {named} ({type(error).__name__}); "
-            "start the server or put AWS_ENDPOINT_URL_S3 and the network right"
-        ) from error
-    except (boto.BotoCoreError, Boto3Error) as error:
-        raise ResourceError(f"{what}: S3 cannot be used ({_one_line(error)})") from error
-
-
-def _refusal(error: boto.ClientError) -> str:
-    """What S3 refuses and what to do about it."""
-    refused = f"{error.operation_name}: {code(error)}"
-    match code(error):
-        case "NoSuchBucket":
-            return "there is no such bucket; create it or name another"
-        case "AccessDenied" | "403" | "AllAccessDisabled" | "AccountProblem":
-            return (
-                f"access denied ({refused}); the credentials need s3:ListBucket and s3:ListBucketMultipartUploads on "
-                "the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload below the prefix"
-            )
-        case (
-            "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidToken"
-            | "ExpiredToken"
-            | "401"
-            | "InvalidClientTokenId"
-        ):
-            return f"the AWS credentials are not valid ({refused}); renew them"
-        case "RequestTimeTooSkewed":
-            return "this machine's clock is wrong; set it"
-        case "PermanentRedirect" | "301" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException":
-            return f"the bucket is in another region ({refused}); set AWS_REGION to its region"
-        case name:
-            message = str(error.response.get("Error", {}).get("Message", ""))
-            return f"S3 refuses {error.operation_name} ({name}: {_one_line(message)})"
-
-
 def _checked(prefix: str, text: str) -> str:
     if ".." in prefix.split("/") or "//" in prefix or "\\" in prefix or "\0" in prefix:
         raise ResourceError(f"{text}: a prefix on S3 has no '..', no empty part and no backslash")
     return prefix
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
-
-
-def _without_credentials(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _forget() -> None:

@@ -5,10 +5,8 @@ started again must find its runs by what they are for. The tag `weakseg.key` say
 created and looked for before, so that a crash at any moment leads to no second run.
 """
 
-import json
 import math
 import os
-import re
 import tempfile
 import threading
 import time
@@ -30,8 +28,10 @@ from pipelines.config import Config
 from pipelines.credentials import anonymous
 from pipelines.ledger import Ledger
 from pipelines.ledger.layout import pool_key
+from pipelines.mlflow_limits import METRICS_AT_ONCE, PARAMS_AT_ONCE, batches, flat, metric_name, quoted, short
 from pipelines.pool import Pool
 from pipelines.storage import Storage
+from pipelines.tracking_uri import as_uri, tracking_uri
 from weakseg.errors import ResourceError
 
 KEY = "weakseg.key"
@@ -39,8 +39,6 @@ KEY = "weakseg.key"
 
 _PARENT = "mlflow.parentRunId"
 _CONTEXT = "mlflow.data.context"
-_LONGEST = {"param": 6000, "tag": 5000}
-_METRICS_AT_ONCE, _PARAMS_AT_ONCE = 1000, 100
 
 
 def open_tracker(config: Config, storage: Storage) -> "Tracker":
@@ -62,37 +60,6 @@ def open_tracker(config: Config, storage: Storage) -> "Tracker":
         # A server knows where artefacts go; without one MLflow would put them into the current folder.
         location = as_uri(storage.address("mlruns"))
         return Tracker(uri, config.tracking.experiment, artifact_location=location)
-
-
-def tracking_uri(config: Config, storage: Storage) -> str:
-    """The store: `tracking.uri`, else MLFLOW_TRACKING_URI, else the database below the storage's root.
-
-    Raises:
-        ResourceError: If it is a folder, which MLflow no longer writes, or none is named and the root is on S3.
-    """
-    uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        if not storage.is_local:
-            raise ResourceError(f"tracking.uri: {no_database(storage)}")
-        # Of the path's characters only these two mean something else in a database's address.
-        path = storage.address("mlflow.db").replace("%", "%25").replace("?", "%3F")
-        return f"sqlite:///{path}"
-    if ("://" not in uri and uri != "databricks") or uri.startswith("file:"):
-        raise ResourceError(
-            f"tracking.uri: {uri} is a folder, and MLflow keeps no runs in folders any more; "
-            "use sqlite:////path/to/mlflow.db or http://server"
-        )
-    relative = re.fullmatch(r"sqlite:///([^/].*)", uri)
-    # Made absolute, so that a rerun from another folder opens the same one.
-    return f"sqlite:///{Path(relative[1]).absolute()}" if relative and relative[1] != ":memory:" else uri
-
-
-def no_database(storage: Storage) -> str:
-    """Why there is no tracking store by default where the root is on S3, and what to do."""
-    return (
-        f"MLflow's database cannot lie on S3 ({storage.root}); "
-        "set tracking.uri or MLFLOW_TRACKING_URI to a server: http://server:5000"
-    )
 
 
 @contextmanager
@@ -171,7 +138,7 @@ class Tracker:
             The run's id.
         """
         fixed = {KEY: key} | ({_PARENT: parent_run_id} if parent_run_id else {})
-        all_tags = {**{name: _short(value, "tag") for name, value in (tags or {}).items()}, **fixed}
+        all_tags = {**{name: short(value, "tag") for name, value in (tags or {}).items()}, **fixed}
         found = self.find(key)
         if found is None:
             found = self.client.create_run(self.experiment_id, tags=all_tags, run_name=name)
@@ -187,7 +154,7 @@ class Tracker:
         """The MLflow run of a key, if there is one that was not deleted."""
         runs = self.client.search_runs(
             [self.experiment_id],
-            f"tags.`{KEY}` = {_quoted(key)}",
+            f"tags.`{KEY}` = {quoted(key)}",
             order_by=["attributes.start_time ASC"],
             max_results=1,
         )
@@ -279,17 +246,17 @@ class Tracker:
 
     def _set_tags(self, run: Run, tags: Mapping[str, str]) -> None:
         changed = [RunTag(name, value) for name, value in tags.items() if run.data.tags.get(name) != value]
-        for batch in _batches(changed, _PARAMS_AT_ONCE):
+        for batch in batches(changed, PARAMS_AT_ONCE):
             self.client.log_batch(run.info.run_id, tags=batch)
 
     def _set_params(self, run: Run, params: Mapping[str, Any]) -> None:
-        wanted = dict(_flat(params))
+        wanted = dict(flat(params))
         there = run.data.params
         new = [Param(name, value) for name, value in wanted.items() if name not in there]
-        for batch in _batches(new, _PARAMS_AT_ONCE):
+        for batch in batches(new, PARAMS_AT_ONCE):
             self.client.log_batch(run.info.run_id, params=batch)
         amended = {name: value for name, value in wanted.items() if there.get(name, value) != value}
-        self._set_tags(run, {f"amended.{name}": _short(value, "tag") for name, value in amended.items()})
+        self._set_tags(run, {f"amended.{name}": short(value, "tag") for name, value in amended.items()})
 
     def _log(self, run_id: str, rows: Iterable[tuple[Mapping[str, Any], int]]) -> None:
         with self._lock:
@@ -297,12 +264,12 @@ class Tracker:
             new = []
             for metrics, step in rows:
                 for name, value in metrics.items():
-                    key = _metric_name(name)
+                    key = metric_name(name)
                     if value is None or step <= self._last_step(run_id, key):
                         continue
                     new.append(Metric(key, float(value), now, step))
                     self._logged[run_id, key] = step
-            for batch in _batches(new, _METRICS_AT_ONCE):
+            for batch in batches(new, METRICS_AT_ONCE):
                 self.client.log_batch(run_id, metrics=batch)
 
     def _last_step(self, run_id: str, key: str) -> float:
@@ -313,40 +280,3 @@ class Tracker:
                 return -math.inf
             self._logged[run_id, key] = max(metric.step for metric in history)
         return self._logged[run_id, key]
-
-
-def as_uri(address: str) -> str:
-    """A storage's address as MLflow wants it: paths as file:// addresses."""
-    return address if "://" in address else Path(address).as_uri()
-
-
-def _metric_name(name: str) -> str:
-    """MLflow refuses most punctuation in metrics' names; class names are the user's."""
-    return re.sub(r"[^\w.\- ]", "_", name)[:250]
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested parameters as dotted names; text as it is, what else as JSON."""
-    for name, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _flat(item, f"{prefix}{name}.")
-        else:
-            text = item if isinstance(item, str) else json.dumps(item, default=str, ensure_ascii=False)
-            yield f"{prefix}{name}", _short(text, "param")
-
-
-def _short(text: str, kind: str) -> str:
-    limit = _LONGEST[kind]
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _quoted(text: str) -> str:
-    """A value in MLflow's filter language, which has no escapes."""
-    if "'" in text and '"' in text:
-        raise ValueError(f"expected at most one kind of quotes, got {text!r}")
-    return f'"{text}"' if "'" in text else f"'{text}'"
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -29,7 +29,7 @@ def faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterato
         yield from _uri_faults(uri, timeout=timeout)
     elif not storage.is_local:
         # Here, because it brings MLflow.
-        from pipelines.tracking import no_database
+        from pipelines.tracking_uri import no_database
 
         yield f"tracking.uri: {no_database(storage)}"
 

@@ -1,28 +1,21 @@
 """The web application: pages, and the JSON interface that they speak with."""
 
-import hashlib
-import re
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Cookie, Depends, FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
 
-from pipelines.annotation.answers import Conflict
 from pipelines.annotation.desk import Refused
 from pipelines.annotation.guard import Guard, error
 from pipelines.annotation.messages import Batch, Images, Token, entry
+from pipelines.annotation.replies import NoSession, add_handlers, refused
 from pipelines.annotation.security import COOKIE, RateLimit
+from pipelines.annotation.static_files import static_file
 from pipelines.annotation.views import Site, answer_view, disagreements, history, image_view
 from weakseg.datasets.classes import hexadecimal
-from weakseg.errors import WeaksegError
 from weakseg.schema import VOID
 
-STATIC = Path(__file__).with_name("static")
 PAGES = {
     "/": "pixels.html",
     "/proportions": "proportions.html",
@@ -32,29 +25,7 @@ PAGES = {
 ANSWERS_PER_SECOND = 30
 SESSION_DAYS = 30
 
-_MEDIA = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".ico": "image/x-icon",
-    ".woff2": "font/woff2",
-}
-_STATUS = {
-    "bad_request": 422,
-    "not_yours": 403,
-    "lease_lost": 409,
-    "unknown_image": 404,
-    "unknown_query": 404,
-    "not_found": 404,
-}
-
 Page = Literal["pixel", "proportions", "coarse"]
-
-
-class NoSession(Exception):
-    """Nobody is signed in."""
 
 
 def create_app(site: Site) -> Callable[..., Any]:
@@ -76,24 +47,24 @@ def create_app(site: Site) -> Callable[..., Any]:
 
     @app.get("/enter")
     def enter(request: Request) -> Response:
-        return _file("enter.html", request)
+        return static_file("enter.html", request)
 
     def page(request: Request, weakseg_session: Annotated[str | None, Cookie()] = None) -> Response:
         known = site.secret.who("session", weakseg_session or "", site.annotators)
         if known is None:
-            return _file("signin.html", request, status=401)
-        return _file(PAGES[request.url.path], request)
+            return static_file("signin.html", request, status=401)
+        return static_file(PAGES[request.url.path], request)
 
     for path in PAGES:
         app.get(path)(page)
 
     @app.get("/static/{name}")
     def static(name: str, request: Request) -> Response:
-        return _file(name, request)
+        return static_file(name, request)
 
     @app.get("/favicon.ico")
     def icon(request: Request) -> Response:
-        return _file("favicon.svg", request) if (STATIC / "favicon.svg").exists() else Response(status_code=204)
+        return static_file("favicon.svg", request)
 
     @app.post("/api/session")
     def sign_in(body: Token) -> JSONResponse:
@@ -201,8 +172,8 @@ def create_app(site: Site) -> Callable[..., Any]:
                 size = site.pictures.sizes[site.pictures.numbers[question.image_id]]
                 entries.append(entry(given, question, classes=len(site.classes), size=size))
                 late.append(standing.closed)
-            except Refused as refused:
-                return _refused(refused, index=number)
+            except Refused as fault:
+                return refused(fault, index=number)
         kept = site.desk.add(me, entries)
         return {
             "answers": [
@@ -240,62 +211,8 @@ def create_app(site: Site) -> Callable[..., Any]:
         site.desk.release(me, [site.pictures.image_ids[site.image(handle)] for handle in body.images])
         return {}
 
-    _add_handlers(app)
+    add_handlers(app)
     return Guard(app, site.hosts)  # type: ignore[arg-type]
-
-
-def _add_handlers(app: FastAPI) -> None:
-    """Every fault as the JSON that the page knows."""
-
-    @app.exception_handler(NoSession)
-    def no_session(request: Request, fault: NoSession) -> Response:
-        return JSONResponse(error("no_session", "Open the link that weakseg printed."), status_code=401)
-
-    @app.exception_handler(Refused)
-    def refused(request: Request, fault: Refused) -> Response:
-        return _refused(fault)
-
-    @app.exception_handler(Conflict)
-    def conflict(request: Request, fault: Conflict) -> Response:
-        current = None if fault.current is None else answer_view(fault.current)
-        message = "Another answer of yours came before: take it as the current one."
-        return JSONResponse(error("conflict", message, current=current), status_code=409)
-
-    @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, fault: RequestValidationError) -> Response:
-        first = fault.errors()[0]
-        if first["type"] == "json_invalid":
-            return JSONResponse(error("bad_json", "The request is not JSON."), status_code=400)
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return JSONResponse(error("bad_request", f"{where}: {first['msg']}"), status_code=422)
-
-    @app.exception_handler(HTTPException)
-    def http(request: Request, fault: HTTPException) -> Response:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(fault.status_code, "bad_request")
-        return JSONResponse(error(code, str(fault.detail)), status_code=fault.status_code)
-
-    @app.exception_handler(OSError)
-    def not_stored(request: Request, fault: OSError) -> Response:
-        return _not_stored()
-
-    @app.exception_handler(sqlite3.Error)
-    def database(request: Request, fault: sqlite3.Error) -> Response:
-        return _not_stored()
-
-    @app.exception_handler(WeaksegError)
-    def storage(request: Request, fault: WeaksegError) -> Response:
-        return _not_stored()
-
-
-def _not_stored() -> Response:
-    message = "The storage could not be reached: nothing was stored. It will be tried again."
-    return JSONResponse(error("not_stored", message), status_code=503)
-
-
-def _refused(fault: Refused, *, index: int | None = None) -> Response:
-    content = error(fault.code, str(fault))
-    content["error"]["index"] = index
-    return JSONResponse(content, status_code=_STATUS[fault.code])
 
 
 def _finished(site: Site, alive: bool) -> bool:
@@ -303,17 +220,3 @@ def _finished(site: Site, alive: bool) -> bool:
     if newest is None or not ledger.exists(f"{ledger.round(newest.number)}/_SUCCESS"):
         return False
     return newest.number + 1 >= site.rounds or (not alive and ledger.exists("report.html"))
-
-
-def _file(name: str, request: Request, *, status: int = 200) -> Response:
-    """A static file; only flat names that are there."""
-    media = _MEDIA.get(Path(name).suffix)
-    path = STATIC / name
-    if media is None or not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) or not path.is_file():
-        raise HTTPException(404, "There is no such file.")
-    data = path.read_bytes()
-    etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
-    headers = {"cache-control": "no-cache", "etag": etag}
-    if status == 200 and request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers=headers)
-    return Response(data, status_code=status, media_type=media, headers=headers)

@@ -113,10 +113,11 @@ def read(place: Path | str, *, field: str = "--config") -> dict[str, Any]:
 
 def _fetch(address: str, field: str) -> bytes:
     from pipelines import s3  # it takes its time, and few need it
+    from pipelines.s3_refusals import refusals
 
     place = s3.Address.parse(address)
     try:
-        with s3.refusals(f"{field} {address}"):
+        with refusals(f"{field} {address}"):
             return s3.read(place.bucket, place.prefix)
     except FileNotFoundError:
         raise ConfigError([f"{field}: no such file: {address}"]) from None

@@ -4,7 +4,6 @@ Nothing is renamed there: a file is made on the local disk and put in one reques
 under a condition, which the server must know (:meth:`Bucket.check` finds out).
 """
 
-import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,14 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.exceptions import ClientError
 from pyarrow import fs as arrow_fs
 
 from pipelines import s3
 from pipelines.files import refusing
-from pipelines.storage import claim, objects
+from pipelines.s3_refusals import refusals
+from pipelines.storage import claim, objects, probe
 from pipelines.storage.tables import TableWriter, written_to
-from weakseg.errors import ResourceError
 
 PAGE = 1000
 """Keys that S3 deletes in one request."""
@@ -179,22 +177,7 @@ class Bucket:
             ResourceError: If S3 refuses.
         """
         with self._asking():
-            pages = s3.client().get_paginator("list_multipart_uploads")
-            below = _below(self.at.key(prefix))
-            found = [
-                upload
-                for page in pages.paginate(Bucket=self.at.bucket, Prefix=below)
-                for upload in page.get("Uploads", [])
-            ]
-            for upload in found:
-                try:
-                    s3.client().abort_multipart_upload(
-                        Bucket=self.at.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
-                except ClientError as error:
-                    if s3.code(error) != "NoSuchUpload":  # it ended meanwhile
-                        raise
-        return len(found)
+            return objects.abort_uploads(self.at.bucket, _below(self.at.key(prefix)))
 
     def upload_folder(self, key: str, folder: Path) -> None:
         """Write all files of a local folder below a key, each whole; what else lies there stays.
@@ -293,32 +276,14 @@ class Bucket:
         Raises:
             ResourceError: If S3 refuses something, or does not know puts under a condition.
         """
-        probe = self.at.key(f"probe-{secrets.token_hex(4)}")
-        client = s3.client(attempts=4)  # who waits for a typing error to be told should not wait for minutes
-        with self._asking():
-            client.list_objects_v2(Bucket=self.at.bucket, Prefix=_below(self.at.key()), MaxKeys=1)
-            client.put_object(Bucket=self.at.bucket, Key=probe, Body=b"weakseg")
-            s3.read(self.at.bucket, probe)
-            conditions = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
-            ignored = [
-                name
-                for name, condition in conditions.items()
-                if objects.put(self.at.bucket, probe, b"again", **condition) is not None
-            ]
-            client.delete_object(Bucket=self.at.bucket, Key=probe)
-            client.list_multipart_uploads(Bucket=self.at.bucket, Prefix=probe, MaxUploads=1)
-        if ignored:
-            raise ResourceError(
-                f"{self._what}: this server ignores puts under a condition ({', '.join(ignored)}), "
-                "without which two drivers could write one run; use AWS S3 or a server that knows them"
-            )
+        probe.check(self.at, self._what)
 
     @property
     def _what(self) -> str:
         return f"storage.root {self.root}"
 
     def _asking(self) -> AbstractContextManager[None]:
-        return s3.refusals(self._what)
+        return refusals(self._what)
 
     def _walk(self, prefix: str) -> Iterator[str]:
         with self._asking():

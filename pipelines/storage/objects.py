@@ -10,6 +10,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from pipelines import s3
+from pipelines.s3_refusals import code, refusals
 
 WRITER = "weakseg-writer"
 """Metadata that names the write: by it a writer whose reply was lost knows its own work."""
@@ -44,7 +45,7 @@ def put(bucket: str, key: str, body: bytes, **condition: str) -> str | None:
             reply = s3.client().put_object(Bucket=bucket, Key=key, Body=body, Metadata={WRITER: writer}, **condition)
             return str(reply["ETag"])
         except ClientError as error:
-            match s3.code(error):
+            match code(error):
                 case "PreconditionFailed" | "412":
                     there = _head(bucket, key)
                     if there is not None and there["Metadata"].get(WRITER) == writer:
@@ -87,7 +88,7 @@ def send(bucket: str, key: str, file: Path) -> None:
         if not isinstance(refused, ClientError):
             raise
         # The last request was done, its reply lost, and done again: there is no such upload any more.
-        there = _head(bucket, key) if s3.code(refused) == "NoSuchUpload" else None
+        there = _head(bucket, key) if code(refused) == "NoSuchUpload" else None
         if there is None or there["Metadata"].get(WRITER) != writer:
             raise refused from None
 
@@ -114,6 +115,27 @@ def delete(bucket: str, keys: list[str]) -> None:
         s3.back_off(attempt)
 
 
+def abort_uploads(bucket: str, prefix: str) -> int:
+    """Abort uploads in parts that were never ended.
+
+    Args:
+        bucket: The bucket.
+        prefix: What their keys begin with.
+
+    Returns:
+        How many there were.
+    """
+    listings = s3.client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+    found = [upload for listing in listings for upload in listing.get("Uploads", [])]
+    for upload in found:
+        try:
+            s3.client().abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        except ClientError as error:
+            if code(error) != "NoSuchUpload":  # it ended meanwhile
+                raise
+    return len(found)
+
+
 class RangeFile(io.RawIOBase):
     """An object read in ranges, always of the same version; the process holds its tail and no more.
 
@@ -132,12 +154,12 @@ class RangeFile(io.RawIOBase):
         """Read the tail."""
         super().__init__()
         self._bucket, self._key, self._what, self._at = bucket, key, what, 0
-        with s3.refusals(what):
+        with refusals(what):
             try:
                 reply = s3.fetch(bucket, key, Range=f"bytes=-{TAIL}")
             except ClientError as error:
                 # An empty object has no range at all.
-                if s3.code(error) != "InvalidRange":
+                if code(error) != "InvalidRange":
                     raise
                 reply = s3.fetch(bucket, key)
         self._tail: bytes = reply["Body"]
@@ -174,7 +196,7 @@ class RangeFile(io.RawIOBase):
         held = self._size - len(self._tail)
         if start >= held:
             return self._tail[start - held : end - held]
-        with s3.refusals(self._what):
+        with refusals(self._what):
             reply = s3.fetch(self._bucket, self._key, Range=f"bytes={start}-{end - 1}", IfMatch=self._version)
         return bytes(reply["Body"])
 
@@ -183,7 +205,7 @@ def _head(bucket: str, key: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = s3.client().head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if s3.code(error) in ("404", "NoSuchKey"):
+        if code(error) in ("404", "NoSuchKey"):
             return None
         raise
     return found

@@ -1,4 +1,4 @@
-"""The verb `sweep`: which trials are left, over the sweep's ledger, and what they add up to.
+"""The verb `sweep`: which trials are left, over the sweep's ledger.
 
 Only finished trials count as done; the others go on inside their own runs. The same command after a kill, or with more
 `sweep.trials`, therefore does what is left.
@@ -6,7 +6,6 @@ Only finished trials count as done; the others go on inside their own runs. The 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipelines import prepare, resources, train
@@ -19,6 +18,7 @@ from pipelines.pool import Pool
 from pipelines.storage import Storage, open_storage
 from pipelines.summary import percent
 from pipelines.sweep import search
+from pipelines.sweep.comparison import compared
 from pipelines.sweep.plan import (
     Trial,
     chosen_config,
@@ -29,38 +29,18 @@ from pipelines.sweep.plan import (
     trial_config,
     trials,
 )
-from pipelines.sweep.recipe import recipe
 from pipelines.sweep.relay import Relay, relayed
-from pipelines.sweep.results import NAMES, best, columns, figures, line, rows
+from pipelines.sweep.results import NAMES, rows
+from pipelines.sweep.state import Sweep
 from pipelines.sweep.status import finished
 from pipelines.sweep.trial import Task, run
 from pipelines.sweep.tuning import ATTEMPTS, Carry, run_trials
-from pipelines.tracking import Tracker, ended, open_tracker
+from pipelines.tracking import ended, open_tracker
 from pipelines.versions import versions
 from weakseg.errors import ConfigError, DataError, ResourceError
 
 TUNE = "tune"
 """What Ray Tune writes, below the sweep's folder: nothing that counts."""
-
-
-@dataclass
-class _Sweep:
-    """What the steps of a sweep share.
-
-    Attributes:
-        records: The outcomes of trials that have ended, by name.
-        failures: The last errors of trials that failed in this call, by name.
-    """
-
-    config: Config
-    ledger: Ledger
-    tracker: Tracker
-    run_id: str
-    console: Console
-    at_once: int
-    carry: Carry
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
 
 
 def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) -> dict[str, Any]:
@@ -101,7 +81,7 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
             tags={"pool_digest": pool.digest, "config_digest": ledger.config_digest, "weakseg.sweep": ledger.run},
             params=config.model_dump(mode="json"),
         )
-        state = _Sweep(config, ledger, tracker, run_id, console, at_once, carry)
+        state = Sweep(config, ledger, tracker, run_id, console, at_once, carry)
         with ended(tracker, run_id, ledger):
             return _carry_out(state, points, source)
 
@@ -151,7 +131,7 @@ def _prepared(examples: Sequence[Config], storage: Storage, console: Console) ->
     return pool
 
 
-def _carry_out(state: _Sweep, points: Sequence[Point] | None, source: str) -> dict[str, Any]:
+def _carry_out(state: Sweep, points: Sequence[Point] | None, source: str) -> dict[str, Any]:
     config, ledger = state.config, state.ledger
     before = finished(ledger)
     state.records = {name: ledger.read_json(f"trials/{name}.json") for name in before}
@@ -165,10 +145,10 @@ def _carry_out(state: _Sweep, points: Sequence[Point] | None, source: str) -> di
             found = [trial for trial in trials(config, batch) if trial not in done]
             _run(state, relay, found, count)
             done += found
-    return _finish(state, done, before, source)
+    return compared(state, done, before, source)
 
 
-def _batches(state: _Sweep, points: Sequence[Point] | None) -> Iterator[list[Point]]:
+def _batches(state: Sweep, points: Sequence[Point] | None) -> Iterator[list[Point]]:
     """All points at once where they are known; else as Optuna asks for them."""
     if points is not None:
         return iter([list(points)])
@@ -176,7 +156,7 @@ def _batches(state: _Sweep, points: Sequence[Point] | None) -> Iterator[list[Poi
     return search.batches(state.config, state.ledger, size=size, score=_score_of(state))
 
 
-def _score_of(state: _Sweep) -> Callable[[Point], float | None]:
+def _score_of(state: Sweep) -> Callable[[Point], float | None]:
     """What Optuna is told of a point: the mean over its seeds."""
 
     def score(point: Point) -> float | None:
@@ -192,7 +172,7 @@ def _score_of(state: _Sweep) -> Callable[[Point], float | None]:
     return score
 
 
-def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> None:
+def _run(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) -> None:
     """Run those trials that have no record."""
     config, ledger, console = state.config, state.ledger, state.console
     assert config.sweep is not None
@@ -250,71 +230,7 @@ def _run(state: _Sweep, relay: Relay, found: Sequence[Trial], count: int) -> Non
     )
 
 
-def _end(state: _Sweep, run_id: str | None, status: Literal["FAILED", "KILLED"]) -> None:
+def _end(state: Sweep, run_id: str | None, status: Literal["FAILED", "KILLED"]) -> None:
     """End the MLflow run of a trial that could not do so itself, where it had one."""
     if run_id is not None:
         state.tracker.end(run_id, status)
-
-
-def _finish(state: _Sweep, done: Sequence[Trial], before: Sequence[str], source: str) -> dict[str, Any]:
-    """The table, the pictures and the recipe, in the ledger and in MLflow."""
-    config, ledger, console = state.config, state.ledger, state.console
-    assert config.sweep is not None
-    table = rows(done, state.records)
-    top = best(table)
-    if top is None:
-        last = next(reversed(state.failures.values()), "none was run to its end")
-        raise RuntimeError(f"sweep {ledger.run}: no trial could be finished; the last one: {last}")
-    chosen = next(trial for trial in done if trial.point == top["point"] and not _unfinished(state, trial))
-    head = (
-        f"The best of sweep {ledger.run}: {NAMES[config.sweep.metric]} {percent(top['score'])} on validation with "
-        f"{words(top['point'])}.\n"
-        f"weakseg {config.sweep.verb} --config {ledger.address('best.yaml')}\n"
-        "finds its training done and tests, registers and reports it; with --set run=NAME it is trained anew."
-    )
-    files = {
-        "best.yaml": recipe(chosen_config(config, chosen), source=source, head=head).encode(),
-        "results.json": json.dumps(table, indent=1).encode(),
-        **figures(config, table),
-    }
-    for name, data in files.items():
-        ledger.write_bytes(name, data)
-        state.tracker.log_bytes(state.run_id, name, data)
-    # By how many have ended: a trial that failed before may bring another best one.
-    ended = sum(trial.name in state.records for trial in done)
-    state.tracker.log_metrics(state.run_id, {f"best_{config.sweep.metric}": top["score"]}, step=ended)
-    console.table(f"{ledger.run}: {len(done)} trials", columns(config), [line(row, chosen=row is top) for row in table])
-    for name, error in state.failures.items():
-        console.line(
-            f"failed: {name}: {error} (the same command tries again; all of it in {ledger.address('failures')})"
-        )
-    addresses = {name: ledger.address(name) for name in files if name.endswith(".png")}
-    for address in addresses.values():
-        console.line(f"figure: {address}")
-    console.line(f"best recipe: {ledger.address('best.yaml')}")
-    names = {trial.name for trial in done}
-    records = [record for name, record in state.records.items() if name in names]
-    stopped = sum(bool(record.get("stopped")) for record in records)
-    return {
-        "run": ledger.run,
-        "trials": {
-            "planned": len(done),
-            "finished": len(records) - stopped,
-            "stopped": stopped,
-            "failed": len(state.failures),
-            "before": len(names & set(before)),
-        },
-        "table": table,
-        "best": {
-            "point": top["point"],
-            "score": top["score"],
-            "run": chosen.name,
-            "recipe": ledger.address("best.yaml"),
-        },
-        "figures": addresses,
-    }
-
-
-def _unfinished(state: _Sweep, trial: Trial) -> bool:
-    record = state.records.get(trial.name)
-    return record is None or bool(record.get("stopped"))

@@ -13,8 +13,8 @@ import ray.tune as tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from pipelines import signals
-from pipelines.cli import users_fault
 from pipelines.config.sweep import Asha
+from pipelines.faults import users_fault
 from pipelines.resources import driver_share
 from pipelines.storage import Storage
 from pipelines.sweep.trial import Task, run

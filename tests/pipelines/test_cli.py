@@ -8,11 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from ray.exceptions import RayTaskError
 from typer.testing import CliRunner
 
 import pipelines.cli as cli
-from weakseg.errors import ConfigError, DataError, LedgerError
+from weakseg.errors import ConfigError, LedgerError
 
 runner = CliRunner()
 COMMON = {"--set", "--json", "--verbose", "--help"}
@@ -132,21 +131,6 @@ def test_anything_else_keeps_its_traceback_and_exits_1(stand_in):
     result = runner.invoke(cli.app, ["demo"])
     assert result.exit_code == 1
     assert isinstance(result.exception, KeyError)
-
-
-def test_a_workers_fault_is_found_inside_rays_own_error():
-    ours = DataError("mask of another size")
-    wrapped = RayTaskError("stage", "Traceback ...", ours).as_instanceof_cause()
-    assert isinstance(wrapped, DataError)
-    assert str(wrapped) != str(ours)
-    assert cli.users_fault(wrapped) is ours
-
-    training = RuntimeError("worker group")
-    training.worker_failures = {0: KeyError("x"), 1: wrapped}
-    outer = RuntimeError("fit")
-    outer.__cause__ = training
-    assert cli.users_fault(outer) is ours
-    assert cli.users_fault(KeyError("x")) is None
 
 
 def test_help_and_faults_come_before_the_engines_are_imported():

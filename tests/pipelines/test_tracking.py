@@ -8,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from pipelines.config import Config, load
 from pipelines.storage import open_storage
-from pipelines.tracking import KEY, Tracker, ended, open_tracker, tracking_uri
+from pipelines.tracking import KEY, Tracker, ended, open_tracker
 from weakseg.errors import LedgerError, ResourceError
 
 
@@ -187,26 +187,11 @@ def test_own_store_below_the_root(tmp_path: Path, migrated_database: Path, monke
     assert len(MlflowClient(f"sqlite:///{tmp_path}/copy.db").search_runs([tracker.experiment_id])) == 1
 
 
-def test_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = open_storage(tmp_path / "root")
-    config = configured(tmp_path / "root")
-    assert tracking_uri(config, storage) == f"sqlite:///{tmp_path}/root/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert tracking_uri(config, storage) == "http://server:5000"
-    monkeypatch.chdir(tmp_path)
-    named = configured(tmp_path / "root", "tracking.uri=sqlite:///mine.db")
-    assert tracking_uri(named, storage) == f"sqlite:///{tmp_path}/mine.db"
-
-
 @pytest.mark.s3
-def test_a_root_on_s3_wants_a_server_and_puts_files_beside_the_runs(
+def test_with_a_root_on_s3_files_lie_beside_the_runs(
     tmp_path: Path, migrated_database: Path, s3_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = open_storage(s3_root)
-    with pytest.raises(
-        ResourceError, match=r"^tracking\.uri: MLflow's database cannot lie on S3 .*MLFLOW_TRACKING_URI"
-    ):
-        tracking_uri(configured(s3_root), storage)
     (tmp_path / "own.db").write_bytes(migrated_database.read_bytes())
     tracker = open_tracker(configured(s3_root, f"tracking.uri=sqlite:///{tmp_path}/own.db"), storage)
     run = tracker.run("demo-1", name="demo")
@@ -220,9 +205,3 @@ def test_a_root_on_s3_wants_a_server_and_puts_files_beside_the_runs(
     tracker.log_pool(run, Pool())
     (entry,) = tracker.client.get_run(run).inputs.dataset_inputs
     assert f"{s3_root}/pools/0123456789ab" in entry.dataset.source
-
-
-@pytest.mark.parametrize("uri", ["./mlruns", "/tmp/mlruns", "file:///tmp/mlruns"])
-def test_folders_are_refused(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(ResourceError, match="no runs in folders"):
-        tracking_uri(configured(tmp_path, f"tracking.uri={uri}"), open_storage(tmp_path))

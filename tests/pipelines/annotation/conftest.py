@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.annotation import app as application
+from pipelines.annotation import static_files
 
 
 @pytest.fixture(autouse=True)
@@ -15,5 +15,5 @@ def static(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         (folder / f"{name}.html").write_text(f"<!doctype html><title>{name}</title>")
     (folder / "page.js").write_text("0;")
     (folder.parent / "outside.html").write_text("secret")
-    monkeypatch.setattr(application, "STATIC", folder)
+    monkeypatch.setattr(static_files, "STATIC", folder)
     return folder

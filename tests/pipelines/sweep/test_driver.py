@@ -22,6 +22,7 @@ from pipelines.prepare import PoolResult
 from pipelines.status import status
 from pipelines.storage import open_storage
 from pipelines.sweep import driver
+from pipelines.sweep.state import Sweep
 from weakseg.errors import DataError, LedgerError, ResourceError
 
 pytestmark = pytest.mark.ray
@@ -192,7 +193,7 @@ def one_batch(config, points, root: Path, monkeypatch: pytest.MonkeyPatch, becom
             becomes(name, finished, failed)
 
     monkeypatch.setattr(driver, "run_trials", seem_to_run)
-    state = driver._Sweep(config, Kept(root), None, "id", tiny.console(), at_once=1, carry=None)
+    state = Sweep(config, Kept(root), None, "id", tiny.console(), at_once=1, carry=None)
     found = driver.trials(config, points)
     driver._run(state, SimpleNamespace(mailbox=None, opened={}), found, len(found))
     return state, begun

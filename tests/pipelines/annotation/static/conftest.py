@@ -10,15 +10,14 @@ import pytest
 from browser import Visit, chromium
 from playwright.sync_api import Browser
 
-from pipelines.annotation import app as application
-from pipelines.annotation import desk
+from pipelines.annotation import desk, static_files
 
 
 @pytest.fixture(autouse=True)
 def static(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the real pages, in place of the stand-ins of the server's tests."""
     monkeypatch.setattr(desk, "LOOK_SECONDS", {True: 0.0, False: 0.0})  # a round that a test closes is closed at once
-    return application.STATIC
+    return static_files.STATIC
 
 
 @pytest.fixture(scope="session")

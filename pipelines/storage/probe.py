@@ -1,0 +1,42 @@
+"""Whether a bucket can hold weakseg's files, found out by doing all that is done with it."""
+
+import secrets
+
+from pipelines import s3
+from pipelines.s3_refusals import refusals
+from pipelines.storage import objects
+from weakseg.errors import ResourceError
+
+ATTEMPTS = 4
+"""Who waits for a typing error to be told should not wait for minutes."""
+
+
+def check(at: s3.Address, what: str) -> None:
+    """List, write, read, write under a condition, delete and look for unfinished uploads.
+
+    Args:
+        at: The storage's root.
+        what: The setting and its address, for errors.
+
+    Raises:
+        ResourceError: If S3 refuses something, or does not know puts under a condition.
+    """
+    probe = at.key(f"probe-{secrets.token_hex(4)}")
+    client = s3.client(attempts=ATTEMPTS)
+    with refusals(what):
+        client.list_objects_v2(Bucket=at.bucket, Prefix=f"{at.prefix}/" if at.prefix else "", MaxKeys=1)
+        client.put_object(Bucket=at.bucket, Key=probe, Body=b"weakseg")
+        s3.read(at.bucket, probe)
+        conditions = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
+        ignored = [
+            name
+            for name, condition in conditions.items()
+            if objects.put(at.bucket, probe, b"again", **condition) is not None
+        ]
+        client.delete_object(Bucket=at.bucket, Key=probe)
+        client.list_multipart_uploads(Bucket=at.bucket, Prefix=probe, MaxUploads=1)
+    if ignored:
+        raise ResourceError(
+            f"{what}: this server ignores puts under a condition ({', '.join(ignored)}), "
+            "without which two drivers could write one run; use AWS S3 or a server that knows them"
+        )

@@ -1,0 +1,30 @@
+"""What the steps of a sweep share."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.config import Config
+from pipelines.console import Console
+from pipelines.ledger import Ledger
+from pipelines.sweep.tuning import Carry
+from pipelines.tracking import Tracker
+
+
+@dataclass
+class Sweep:
+    """A sweep that is open.
+
+    Attributes:
+        records: The outcomes of trials that have ended, by name.
+        failures: The last errors of trials that failed in this call, by name.
+    """
+
+    config: Config
+    ledger: Ledger
+    tracker: Tracker
+    run_id: str
+    console: Console
+    at_once: int
+    carry: Carry
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)

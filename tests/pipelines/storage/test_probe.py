@@ -1,0 +1,54 @@
+import pytest
+from botocore.exceptions import ClientError
+
+from pipelines import s3
+from pipelines.storage import open_storage
+from pipelines.storage.bucket import Bucket
+from weakseg.errors import ResourceError
+
+pytestmark = pytest.mark.s3
+
+
+@pytest.fixture
+def storage(s3_root) -> Bucket:
+    return open_storage(s3_root)
+
+
+def test_a_refusal_is_one_line_that_names_what_the_credentials_need(storage, monkeypatch):
+    def refuse(**arguments):
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "PutObject")
+
+    monkeypatch.setattr(s3.client(attempts=4), "put_object", refuse)
+    with pytest.raises(ResourceError, match=r"^storage\.root s3://.*access denied .*s3:PutObject"):
+        storage.check()
+
+
+@pytest.mark.parametrize(("condition", "name"), [("IfNoneMatch", "If-None-Match"), ("IfMatch", "If-Match")])
+def test_a_server_that_ignores_conditions_is_refused(storage, monkeypatch, condition, name):
+    put = s3.client().put_object
+
+    def careless(**arguments):
+        arguments.pop(condition, None)
+        return put(**arguments)
+
+    monkeypatch.setattr(s3.client(), "put_object", careless)
+    with pytest.raises(ResourceError, match=rf"ignores puts under a condition \({name}\)"):
+        storage.check()
+    assert storage.list() == []
+
+
+def test_the_right_to_see_unfinished_uploads_is_missed_at_the_start(storage, monkeypatch):
+    """The owner of a run sweeps them."""
+
+    def refuse(**arguments):
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListMultipartUploads")
+
+    monkeypatch.setattr(s3.client(attempts=4), "list_multipart_uploads", refuse)
+    with pytest.raises(ResourceError, match=r"access denied .*s3:ListBucketMultipartUploads"):
+        storage.check()
+
+
+def test_a_server_that_is_not_there_is_one_line_soon(storage, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(ResourceError, match="cannot connect to S3 at http://127.0.0.1:9"):
+        storage.check()
