@@ -21,4 +21,4 @@ def image_budgets(config: Config, image_ids: Sequence[str]) -> NDArray[np.int64]
     """
     labelling = config.labelling
     seed = seeding.integer(config.seed, "images asked")
-    return budget_per_image(labelling.pixels_per_image, labelling.image_fraction, image_ids=image_ids, seed=seed)
+    return budget_per_image(image_ids, labelling.pixels_per_image, labelling.image_fraction, seed=seed)

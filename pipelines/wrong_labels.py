@@ -11,7 +11,8 @@ from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
 from pipelines.parts import over_parts
 from pipelines.pool import Pool
-from weakseg.supervision import PointIndex, spread_labels, wrongly_spread
+from weakseg import supervision
+from weakseg.supervision import PointIndex, spread_labels
 
 
 def label_errors(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:
@@ -55,8 +56,7 @@ class SpreadErrors:
             mask_HW = self._masks.find(row.image_id)
             if mask_HW is not None:
                 assert row.segments is not None
-                counts = wrongly_spread(
-                    spread_labels(*self._points.points(row.index, void=True), row.segments), mask_HW
-                )
+                spread_HW = spread_labels(*self._points.points(row.index, void=True), row.segments)
+                counts = supervision.label_errors(spread_HW, mask_HW)
                 wrong, labelled = wrong + counts[0], labelled + counts[1]
         return pa.table({"wrong": [wrong], "labelled": [labelled]})

@@ -24,8 +24,8 @@ class Example:
             it must not be seen.
         segments_HW: Superpixel ids, int32; None where there are none.
         keypoints_HW: Classes of keypoints, uint8, 255 = none; None where there are none.
-        proportions_C: Share of each class in the whole image, float32 (the foreground's alone where there is one class
-            to predict); None where they are not known.
+        proportions_C: Share of each class in the whole image, its void left out, float32 (the foreground's alone where
+            there is one class to predict); None where they are not known.
         counted_HW: The mask that `proportions_C` was counted in, uint8, 255 = void, so that it can be counted anew for
             the part of the image that a crop leaves; None where proportions hold for the whole image only.
     """

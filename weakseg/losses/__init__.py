@@ -9,11 +9,13 @@ from weakseg.losses.proportion_loss import proportion_loss, proportion_weight
 from weakseg.losses.read_grid import read_grid
 from weakseg.losses.superpixel_assignment import assignment_weight, superpixel_assignment
 from weakseg.losses.superpixel_consistency import consistency_weight, segments_at, superpixel_consistency
-from weakseg.losses.terms import TERMS, Term
+from weakseg.losses.terms import TERMS, Step, Targets, Term
 
 __all__ = [
     "TERMS",
     "Objective",
+    "Step",
+    "Targets",
     "Term",
     "assignment_weight",
     "check_terms",

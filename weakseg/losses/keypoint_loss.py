@@ -30,9 +30,9 @@ def keypoint_loss(
         logits_BCHW: Class scores; of the labels' size unless `size` is given.
         labels_BHW: Integer class indices, `ignore_index` where there is no keypoint. One channel: 0 and 1.
         ignore_index: The code for "no keypoint".
-        size: (height, width) in pixels that the logits cover (an output's `padded_size`), if they are at the head's
-            own resolution: they are then read by exact bilinear weights, as `point_cross_entropy` does, and the result
-            equals that on `full_resolution` logits. The labels may be smaller (the image without its padding).
+        size: Where the logits are `head_logits(output)`: `output.padded_size`, the (height, width) in pixels that
+            they cover, padding included. They are then read by exact bilinear weights, as `point_cross_entropy` does,
+            and the result equals that on `full_resolution` logits. The labels may be smaller (the image alone).
         reduction: "sum" over images and classes, or "mean": that sum divided by the number of images with keypoints.
 
     Returns:
@@ -53,7 +53,9 @@ def keypoint_loss(
     else:
         logits_NC = read_points(logits_BCHW, points_N3, size=size)
     logits_NC = two_channels(in_float32(logits_NC))
-    loss_N = F.cross_entropy(logits_NC, labels_N, reduction="none")
+    loss_N = F.cross_entropy(
+        logits_NC, labels_N, ignore_index=ignore_index, reduction="none"
+    )  # none is left, -100 no class
     images, classes = logits_BCHW.shape[0], logits_NC.shape[1]
     group_N = image_N * classes + labels_N
     count_G = torch.bincount(group_N, minlength=images * classes)

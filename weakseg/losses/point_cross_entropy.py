@@ -21,11 +21,12 @@ def point_cross_entropy(
     It upsamples the points that have a label, not the whole map: B * C * H * W values are never made.
 
     Args:
-        logits_BChw: Class scores at the head's own resolution. One channel z means the pair (0, z), labels 0 and 1.
+        logits_BChw: `head_logits(output)`: class scores before bilinear upsampling (not `output.logits_BChw`, to which
+            learned superpixels are still to be applied). One channel z means the pair (0, z), labels 0 and 1.
         points_N3: (b, y, x) float: b the image's index in the batch, y and x in pixels of the padded input, an integer
             = a pixel's centre. Points outside read the border.
         labels_N: Integer class indices, 255 = void: no loss reads it.
-        size: (height, width) of the padded input: an output's `padded_size`.
+        size: `output.padded_size`: (height, width) of the input with its padding, not of the image.
         weight_C: Weight per class (two for one channel); the mean then divides by the sum of the labels' weights.
         reduction: "mean" over labelled points, or "sum".
 

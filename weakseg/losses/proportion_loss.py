@@ -18,8 +18,10 @@ def proportion_loss(
         probs_BCHW: Probabilities in 0..1: softmax over C classes, or sigmoid for the one-channel case.
         proportions_BC: The share of each class in the whole image, in 0..1; a row of NaN = none is known. One channel:
             the foreground's share.
-        valid_BHW: True (or not 0) where a pixel belongs to the image, not to padding. None = everywhere. An image
-            without such a pixel counts as one without proportions.
+        valid_BHW: True (or not 0) where a pixel's prediction counts: in the image, not in padding. None = everywhere.
+            An image without such a pixel counts as one without proportions. Proportions counted in a mask leave its
+            void out, predictions there count all the same, as they do for a person's estimate: where a mask says
+            what is void, leave it out here.
         reduction: "mean" over images that have proportions, or "sum".
 
     Returns:

@@ -13,8 +13,8 @@ def read_grid(logits_BChw: torch.Tensor, *, size: tuple[int, int], step: int = 2
     at less than a quarter of it. The head's own grid does not: a superpixel is only a few of its cells large.
 
     Args:
-        logits_BChw: Class scores at the head's own resolution.
-        size: (height, width) in pixels that they cover: an output's `padded_size`.
+        logits_BChw: `head_logits(output)`: class scores before bilinear upsampling.
+        size: `output.padded_size`: (height, width) in pixels that they cover, padding included.
         step: Distance of the grid's rows and columns in pixels, at least 1.
 
     Returns:

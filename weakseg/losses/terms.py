@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from weakseg.losses.keypoint_loss import keypoint_loss, keypoint_weight
-from weakseg.losses.partial_cross_entropy import label_weight, partial_cross_entropy
+from weakseg.losses.partial_cross_entropy import in_float32, label_weight, partial_cross_entropy
 from weakseg.losses.point_cross_entropy import point_cross_entropy
 from weakseg.losses.proportion_loss import proportion_loss, proportion_weight
 from weakseg.losses.read_grid import read_grid
@@ -82,9 +82,14 @@ class Step:
 
     @cached_property
     def logits_BCHW(self) -> torch.Tensor:
-        """Logits of every pixel of the batch's images."""
+        """Logits of every pixel of the batch's images, in float32.
+
+        Upsampled in half precision their gradient would be too: a cell at stride 16 sums up that of 1024 pixels, and
+        in bfloat16 such a sum stops growing at three quarters.
+        """
         height, width = self.batch.image_B3HW.shape[-2:]
-        return full_resolution(self.output, (height, width))
+        head = self.output._replace(logits_BChw=in_float32(self.output.logits_BChw))
+        return full_resolution(head, (height, width))
 
     @cached_property
     def grid_BChw(self) -> torch.Tensor:

@@ -24,7 +24,7 @@ def confusion_matrix(
     """Count pixels per (true class, predicted class). Matrices of several images add up.
 
     Args:
-        prediction: Integer classes of any shape, NumPy or torch (counted on the tensor's device).
+        prediction: Integer classes of any shape, NumPy or torch (counted on the device of the first that is a tensor).
         target: The same shape; ``ignore_index`` = not counted.
         classes: Number of classes; 1 is the sigmoid case and gives 2x2.
         ignore_index: The value of the target that is left out.
@@ -37,7 +37,7 @@ def confusion_matrix(
     """
     count = max(classes, 2)
     if isinstance(target, Tensor) or isinstance(prediction, Tensor):
-        device = prediction.device if isinstance(prediction, Tensor) else None
+        device = next(given.device for given in (prediction, target) if isinstance(given, Tensor))
         predicted_t, true_t = torch.as_tensor(prediction, device=device), torch.as_tensor(target, device=device)
         _check(
             tuple(predicted_t.shape), tuple(true_t.shape), predicted_t.is_floating_point() or true_t.is_floating_point()

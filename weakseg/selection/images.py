@@ -30,7 +30,7 @@ def select_images(image_ids: Sequence[str], fraction: float, *, seed: int) -> ND
 
 
 def budget_per_image(
-    pixels_per_image: float, fraction: float, *, image_ids: Sequence[str], seed: int
+    image_ids: Sequence[str], pixels_per_image: float, fraction: float, *, seed: int
 ) -> NDArray[np.int64]:
     """How much to ask of each image, so that the whole costs the same whatever the fraction.
 
@@ -38,9 +38,9 @@ def budget_per_image(
     remainder, those with the smallest keys get one more.
 
     Args:
+        image_ids: Unique ids of all images.
         pixels_per_image: Questions per image, mean over all images, at least 0.
         fraction: Share of the images to ask about, above 0 and at most 1.
-        image_ids: Unique ids of all images.
         seed: The run's seed.
 
     Returns:

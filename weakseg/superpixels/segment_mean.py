@@ -33,8 +33,13 @@ def segment_mean(values_BCHW: Tensor, segments_BHW: Tensor) -> Tensor:
     images, channels = values_BCHW.shape[:2]
     dtype = torch.promote_types(values_BCHW.dtype, torch.float32)
     segments_BHW = segments_BHW.to(values_BCHW.device, torch.int64)
+    largest = int(segments_BHW.max())
+    if largest >= segments_BHW.numel():  # a slot for every number up to it would take too much memory
+        ids_S, place_BHW = segments_BHW.unique(return_inverse=True)
+        segments_BHW = torch.where(segments_BHW < 0, -1, place_BHW)
+        largest = len(ids_S) - 1
     # Each image has slots of its own; its first collects the padding and its mean is never read.
-    slots = int(segments_BHW.max()) + 2
+    slots = largest + 2
     first_B11 = torch.arange(images, device=values_BCHW.device).view(-1, 1, 1) * slots
     slot_N = (first_B11 + segments_BHW + 1).flatten()
     # Pixel by pixel with the channels side by side: faster than one scatter per channel.

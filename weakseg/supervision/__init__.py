@@ -14,7 +14,7 @@ from weakseg.supervision.polygons import Polygon, decode_polygons, encode_polygo
 from weakseg.supervision.proportion_file import read_proportions
 from weakseg.supervision.proportions import ProportionIndex, class_proportions, proportions_table
 from weakseg.supervision.regions import RegionIndex, paint
-from weakseg.supervision.spread import spread_labels, wrongly_spread
+from weakseg.supervision.spread import spread_labels
 
 __all__ = [
     "SECONDS",
@@ -46,5 +46,4 @@ __all__ = [
     "read_proportions",
     "sample_keypoints",
     "spread_labels",
-    "wrongly_spread",
 ]

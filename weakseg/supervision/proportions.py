@@ -20,6 +20,8 @@ SUM_TOLERANCE = 0.02
 def class_proportions(mask_HW: NDArray[np.integer], classes: int, *, ignore_index: int = VOID) -> NDArray[np.float32]:
     """The share of each class among the pixels of a mask that are not void (SPSS, arXiv 2305.15608, section 3).
 
+    The paper's data sets have no void; where it is large, what is predicted there biases `proportion_loss`.
+
     Args:
         mask_HW: Integer class indices.
         classes: Number of classes; 1 is the sigmoid case, of labels 0 and 1.

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakseg.schema import VOID
-from weakseg.supervision.label_errors import label_errors
 
 
 def spread_labels(
@@ -50,22 +49,6 @@ def spread_labels(
     spread_HW[inside_HW] = class_S[segments_HW[inside_HW]]
     spread_HW[asked_HW] = pixels_HW[asked_HW]
     return spread_HW
-
-
-def wrongly_spread(spread_HW: NDArray[np.uint8], mask_HW: NDArray[np.uint8]) -> tuple[int, int]:
-    """Count labels that were spread over pixels of another class. Integers that add up over images.
-
-    Args:
-        spread_HW: (H, W) uint8 as :func:`spread_labels` gives it, 255 = unlabelled.
-        mask_HW: (H, W) uint8 true classes, 255 = void, not counted.
-
-    Returns:
-        Wrong and labelled pixels, the annotator's own among them.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    return label_errors(spread_HW, mask_HW)
 
 
 def _pixels(points_N2: NDArray[np.generic], size: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -39,6 +39,11 @@ class Window:
         return max(0, self.top), max(0, self.left), bottom, right
 
     @property
+    def cuts(self) -> bool:
+        """Whether the view leaves out part of the image."""
+        return self.seen != (0, 0, *self.new)
+
+    @property
     def content(self) -> tuple[int, int, int, int]:
         """Where that part lies in the view, all else being padding: top, left, bottom, right (exclusive)."""
         top, left, bottom, right = self.seen

@@ -72,7 +72,7 @@ class Sample:
         mask_HW: uint8 class indices, 255 = void or padding; None where the example has no mask.
         segments_HW: int32 segment ids, -1 = padding; None where the example has none.
         keypoints_HW: uint8 classes of keypoints, 255 = none; None where the example has none.
-        proportions_C: float32 share of each class in the content; None where it is not known.
+        proportions_C: float32 share of each class in the content, its void left out; None where it is not known.
         content: Top, left, bottom, right (exclusive) of what is image and not padding.
     """
 
@@ -106,6 +106,9 @@ def augment(
 
     Returns:
         The sample. A point is dropped where the crop leaves it out, and is never doubled or resampled.
+
+    Raises:
+        ValueError: The crop leaves part of an image out whose proportions cannot be counted anew.
     """
     image_3HW = _tensor(example.image_HW3).permute(2, 0, 1)
     points_N2, labels_N = _tensor(example.points_N2).reshape(-1, 2), _tensor(example.labels_N)
@@ -132,6 +135,11 @@ def augment(
     )
     seen_3HW = v2.functional.to_dtype(geometry.warp_image(image_3HW, window).contiguous(), torch.float32, scale=True)
     seen_3HW = _recolour(seen_3HW, augmentation, short_side=min(window.size), draws=draws[4:])
+    if proportions_C is not None and example.counted_HW is None and window.cuts:
+        raise ValueError(
+            f"{example.image_id}: its proportions hold for the whole image, of which the crop leaves a part: "
+            "augment with scale at most 1 and crop None, or give counted_HW, the mask to count them in"
+        )
     if example.counted_HW is not None and proportions_C is not None:
         counted_HW = geometry.warp_map(_tensor(example.counted_HW), window, fill=VOID).numpy()
         proportions_C = torch.from_numpy(class_proportions(counted_HW, len(proportions_C)))

@@ -18,7 +18,7 @@ from weakseg.losses import (
 LOSSES = ("partial_cross_entropy", "point_cross_entropy", "keypoint_loss", "proportion_loss", "superpixel_consistency")
 
 
-def case(name, classes, labelled=True):
+def case(name, classes, labelled=True, device="cpu"):
     """A function of (logits, reduction), and what its mean divides by."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, max(classes, 2), (2, 6, 5), generator=generator).to(torch.uint8)
@@ -28,6 +28,7 @@ def case(name, classes, labelled=True):
     segments = torch.randint(0, 4, (2, 6, 5), generator=generator).where(labels != 255, -1)
     proportions = torch.rand(2, classes, generator=generator)
     proportions[1 if labelled else slice(None)] = float("nan")
+    labels, at, segments, proportions = (given.to(device) for given in (labels, at, segments, proportions))
 
     def probabilities(logits):
         return logits.sigmoid() if classes == 1 else logits.softmax(1)
@@ -87,6 +88,17 @@ class TestLoss:
         assert value.dtype == torch.float32
         # the probabilities themselves may be made in half precision
         torch.testing.assert_close(value, loss(logits(classes, torch.bfloat16).float(), "mean"), rtol=0.02, atol=1e-3)
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_gpu_agrees_with_the_cpu(self, name, classes):
+        here, there = logits(classes), logits(classes).detach().cuda().requires_grad_()
+        expected, found = case(name, classes)[0](here, "mean"), case(name, classes, device="cuda")[0](there, "mean")
+        assert found.is_cuda
+        torch.testing.assert_close(found.cpu(), expected)
+        expected.backward()
+        found.backward()
+        torch.testing.assert_close(there.grad.cpu(), here.grad)
 
     def test_an_unknown_reduction_is_refused(self, name, classes):
         loss, _ = case(name, classes)

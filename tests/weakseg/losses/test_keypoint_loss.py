@@ -148,5 +148,6 @@ def test_refusals():
         keypoint_loss(logits, labels, size=(4, 24))
     with pytest.raises(ValueError, match="mean or sum"):
         keypoint_loss(logits, labels, reduction="none")
-    with pytest.raises(IndexError):
-        keypoint_loss(logits, labels + 4)
+    for label in (4, -100, -1):  # -100: what torch ignores by itself
+        with pytest.raises(IndexError):
+            keypoint_loss(logits, labels + label)

@@ -262,3 +262,24 @@ def test_two_ranks_learn_as_one(tmp_path: Path):
             result = torch.load(tmp_path / f"{number}-{rank}.pt", weights_only=True)
             result["loss"] /= 2  # a rank's loss is its share: their mean is the loss
             torch.testing.assert_close(result, alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("superpixels", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", [name for name in WEIGHTS if name != "assignment"])
+def test_a_half_precision_head_is_read_in_float32(name: str, dtype: torch.dtype, superpixels: bool) -> None:
+    """All of a cell's pixels add to its gradient: in half precision a long sum would stop growing."""
+    batch = mixed()
+    output = Network()(batch.image_B3HW)
+    assignments = tuple(a.detach() for a in output.assignments) if superpixels else None
+    half = output.logits_BChw.detach().to(dtype)
+    found, expected = half.clone().requires_grad_(), half.float().requires_grad_()
+    values = []
+    for head in (found, expected):
+        value = global_mean(
+            objective(Output(head, assignments, output.padded_size), batch, weights={name: 1.0}), {name: 1.0}
+        ).loss
+        value.backward()
+        values.append(value.detach())
+    assert torch.equal(*values)
+    torch.testing.assert_close(found.grad, expected.grad.to(dtype), rtol=0, atol=0)

@@ -40,6 +40,15 @@ def test_torch_numpy_and_mixed_agree() -> None:
         assert np.array_equal(found, expected)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_numpy_goes_with_a_gpu() -> None:
+    prediction, target = _maps()
+    expected = _reference(prediction, target, 4)
+    for pair in ((prediction, torch.from_numpy(target).cuda()), (torch.from_numpy(prediction).cuda(), target)):
+        assert np.array_equal(confusion_matrix(*pair, 4), expected)
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 100), order=st.permutations(range(6)), cut=st.integers(0, 6))
 def test_invariant_to_batching_sharding_and_order(seed: int, order: list[int], cut: int) -> None:

@@ -39,7 +39,7 @@ def test_the_order_of_images_does_not_matter(order: list[int], fraction: float, 
     assert {moved[i] for i in select_images(moved, fraction, seed=3)} == {
         ids[i] for i in select_images(ids, fraction, seed=3)
     }
-    budget, elsewhere = (budget_per_image(pixels, fraction, image_ids=names, seed=3) for names in (ids, moved))
+    budget, elsewhere = (budget_per_image(names, pixels, fraction, seed=3) for names in (ids, moved))
     assert elsewhere.tolist() == [budget[i] for i in order]
 
 
@@ -59,7 +59,7 @@ def test_every_image_is_as_likely_and_a_seed_moves_them() -> None:
     seed=st.integers(0, 1000),
 )
 def test_the_budget_is_exact_and_even(count: int, fraction: float, pixels: float, seed: int) -> None:
-    budget = budget_per_image(pixels, fraction, image_ids=_ids(count), seed=seed)
+    budget = budget_per_image(_ids(count), pixels, fraction, seed=seed)
     chosen = select_images(_ids(count), fraction, seed=seed)
     assert budget.dtype == np.int64
     assert budget.sum() == round(pixels * count)
@@ -69,11 +69,11 @@ def test_the_budget_is_exact_and_even(count: int, fraction: float, pixels: float
 
 
 def test_by_hand() -> None:
-    assert budget_per_image(10, 1.0, image_ids=_ids(7), seed=0).tolist() == [10] * 7
-    assert sorted(budget_per_image(10, 0.5, image_ids=_ids(8), seed=0).tolist()) == [0] * 4 + [20] * 4
+    assert budget_per_image(_ids(7), 10, 1.0, seed=0).tolist() == [10] * 7
+    assert sorted(budget_per_image(_ids(8), 10, 0.5, seed=0).tolist()) == [0] * 4 + [20] * 4
     # 50 pixels over the ceil(1.5) = 2 of 5 images; 3 pixels over 2
-    assert sorted(budget_per_image(10, 0.3, image_ids=_ids(5), seed=0).tolist()) == [0, 0, 0, 25, 25]
-    assert sorted(budget_per_image(0.6, 0.3, image_ids=_ids(5), seed=0).tolist()) == [0, 0, 0, 1, 2]
+    assert sorted(budget_per_image(_ids(5), 10, 0.3, seed=0).tolist()) == [0, 0, 0, 25, 25]
+    assert sorted(budget_per_image(_ids(5), 0.6, 0.3, seed=0).tolist()) == [0, 0, 0, 1, 2]
     assert math.ceil(0.07 * 100) == 8  # what binary fractions would make of 7 images
     assert len(select_images(_ids(100), 0.07, seed=0)) == 7
     assert len(select_images(_ids(3), 0.01, seed=0)) == 1
@@ -81,7 +81,7 @@ def test_by_hand() -> None:
 
 def test_no_images() -> None:
     assert select_images([], 0.5, seed=0).shape == (0,)
-    assert budget_per_image(5, 0.5, image_ids=[], seed=0).shape == (0,)
+    assert budget_per_image([], 5, 0.5, seed=0).shape == (0,)
 
 
 def test_refuses() -> None:
@@ -92,4 +92,4 @@ def test_refuses() -> None:
         select_images(["a", "a"], 0.5, seed=0)
     for pixels in (-1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="pixels_per_image"):
-            budget_per_image(pixels, 0.5, image_ids=_ids(3), seed=0)
+            budget_per_image(_ids(3), pixels, 0.5, seed=0)

@@ -35,6 +35,12 @@ def test_any_integer_ids(dtype: torch.dtype) -> None:
     torch.testing.assert_close(segment_mean(values, segments.to(dtype)), segment_mean(values, segments))
 
 
+def test_ids_of_any_size_take_no_more_memory() -> None:
+    values, segments = _example()
+    large = torch.where(segments < 0, -1, segments + 2**50)
+    assert torch.equal(segment_mean(values, large), segment_mean(values, segments))
+
+
 def test_images_of_a_batch_are_independent() -> None:
     values, segments = _example()
     alone = torch.cat([segment_mean(values[b : b + 1], segments[b : b + 1]) for b in range(3)])

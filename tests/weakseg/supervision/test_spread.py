@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weakseg.supervision import spread_labels, wrongly_spread
+from weakseg.supervision import label_errors, spread_labels
 
 
 def _reference(points: np.ndarray, labels: np.ndarray, segments: np.ndarray) -> np.ndarray:
@@ -50,19 +50,13 @@ def test_a_void_pixel_stays_void_in_a_labelled_segment_and_the_last_answer_count
     assert spread_labels(points, np.array([4, 255, 1]), segments).tolist() == [[1, 255, 1], [1, 1, 1]]
 
 
-def test_wrong_pixels_are_counted_where_the_mask_tells() -> None:
-    spread = np.array([[1, 1, 255], [2, 2, 2]], np.uint8)
-    mask = np.array([[1, 0, 0], [2, 255, 0]], np.uint8)
-    assert wrongly_spread(spread, mask) == (2, 4)
-
-
 def test_segments_that_follow_the_truth_spread_nothing_wrongly() -> None:
     mask = np.kron(np.array([[0, 1], [2, 255]]), np.ones((4, 4))).astype(np.uint8)
     segments = np.kron(np.array([[9, 4], [0, 1]]), np.ones((4, 4))).astype(np.int32)
     points = np.array([[1, 1], [0, 6], [7, 0], [5, 5]])
     found = spread_labels(points, mask[points[:, 0], points[:, 1]], segments)
     assert np.array_equal(found, mask)
-    assert wrongly_spread(found, mask) == (0, 48)
+    assert label_errors(found, mask) == (0, 48)
 
 
 @pytest.mark.parametrize(

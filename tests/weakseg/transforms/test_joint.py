@@ -170,11 +170,13 @@ def test_keypoints_go_with_the_mask():
     assert torch.equal(sample.keypoints_HW, sample.mask_HW)
 
 
-def test_proportions_hold_unless_they_can_be_counted_anew():
+def test_proportions_of_a_crop_are_counted_anew_or_refused():
     example = _example()
     example.proportions_C = np.float32([0.5, 0.1, 0.1, 0.2, 0.1])
-    kept = augment(example, Augmentation(scale=(2.0, 2.0)), rng=_rng(1))
+    kept = augment(example, Augmentation(scale=(0.5, 1.0)), rng=_rng(1))
     np.testing.assert_array_equal(kept.proportions_C.numpy(), example.proportions_C)
+    with pytest.raises(ValueError, match="hold for the whole image.* scale at most 1"):
+        augment(example, Augmentation(scale=(2.0, 2.0)), rng=_rng(1))
     example.counted_HW = example.mask_HW
     counted = augment(example, Augmentation(scale=(2.0, 2.0)), rng=_rng(1))
     expected = np.bincount(counted.mask_HW.numpy().ravel(), minlength=5) / counted.mask_HW.numel()
