@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.chunks import ROW_GROUP, Job
-from pipelines.ledger.layout import SUCCESS, pool_key
+from pipelines.ledger.layout import PROPORTIONS_TABLE, SUCCESS, pool_key
 from pipelines.pool import INDEX
 from pipelines.sources import FORMAT, Census
+from weakseg import codec
 from weakseg.datasets.layout import claimed_twice
 from weakseg.datasets.splits import SPLITS
 from weakseg.errors import DataError
-from weakseg.schema import QUARANTINE
+from weakseg.schema import QUARANTINE, VOID
 
 _OWN_COLUMNS = INDEX.names[:5]
 """The columns of the index that the images table has too."""
@@ -50,7 +51,7 @@ def finish(job: Job, found: Census) -> None:
     """Describe the pool once all its parts are there, reading no image; the mark of success comes last.
 
     Raises:
-        DataError: Not one image is left, or two have one name.
+        DataError: Not one image is left, two have one name, or all masks are class 0 and void.
         ResourceError: The storage cannot be written.
     """
     storage, folder = job.storage, pool_key(job.digest)
@@ -62,6 +63,7 @@ def finish(job: Job, found: Census) -> None:
         first = quarantine["error"][0].as_py()
         raise DataError(f"not one of {found.sources} images can be used; the first: {first}")
     _refuse_duplicates(job, found)
+    _refuse_black_and_white(job)
     storage.write_bytes(f"{folder}/classes.yaml", job.layout.classes.to_yaml().encode())
     manifest = {
         "format": FORMAT,
@@ -143,6 +145,26 @@ def _refuse_duplicates(job: Job, found: Census) -> None:
     twice = claimed_twice(names)
     if twice:
         raise DataError(f"image_id {twice[0]} is given twice, by {twice[1]} and by {twice[2]}; rename one of the files")
+
+
+def _refuse_black_and_white(job: Job) -> None:
+    """Grey masks of 0 and 255 are class 0 and void: with them every score would be perfect, and mean nothing."""
+    folder, classes = pool_key(job.digest), job.layout.classes
+    counted = job.storage.list(f"{folder}/{PROPORTIONS_TABLE}")
+    for key in counted:
+        values = job.storage.read_table(key, columns=["proportions"])["proportions"].to_pylist()
+        if (np.array(values).reshape(-1, len(classes))[:, 1:] > 0).any():
+            return
+    void = any(
+        VOID in codec.read_mask(mask)
+        for key in job.storage.list(f"{folder}/masks")
+        for mask in job.storage.read_table(key, columns=["mask"])["mask"].to_pylist()
+    )
+    if void and len(classes) > 1:
+        raise DataError(
+            f"no mask holds any class but {classes.names[0]}, and all else in them is 255, which means void: save "
+            f"{classes.names[1]} as 1{' and so on' if len(classes) > 2 else ''}, or masks in the colours of the classes"
+        )
 
 
 def _in_order(read: Callable[[int], _T], chunks: int) -> Iterator[_T]:

@@ -112,9 +112,19 @@ def _model(config: Config, classes: int) -> dict[str, Any]:
     return {**config.model.model_dump(), "classes": config.model.classes or classes}
 
 
+def _initial(config: Config, classes: int) -> tuple[dict[str, Any], ray.ObjectRef | None]:
+    """How workers build the model, and the encoder's first weights, None = random.
+
+    The driver alone reads or downloads them: a worker that could not would leave the others waiting for it.
+    """
+    model = build_model(**_model(config, classes))
+    return model.spec, None if config.model.weights is None else ray.put(model.encoder.state_dict())
+
+
 def _settings(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:
     """Everything a worker needs, as plain values and one reference to the labels."""
     training, pool = config.training, ledger.pool
+    spec, encoder = _initial(config, len(pool.classes))
     labels = ledger.labels(round) if config.supervision.points else None
     points = None if labels is None else PointIndex(pool.index("train").image_ids, labels)
     bring = supervise.bring(config, ledger, labels)
@@ -128,7 +138,8 @@ def _settings(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:
         "bring": ray.put(bring),
         "validation": None if stopping is None else ray.put(supervise.bring_validation(config, ledger)),
         "patience": None if stopping is None else stopping.patience,
-        "model": _model(config, len(pool.classes)),
+        "model": spec,
+        "encoder": encoder,
         "warm_start": ledger.read_bytes(f"{ledger.round(round - 1)}/model.safetensors") if warm else None,
         "loss_weights": loss_weights(config),
         "class_weights": _class_weights(config, pool, points, bring),

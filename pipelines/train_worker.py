@@ -42,6 +42,8 @@ def _train(settings: dict[str, Any]) -> None:
         validation = PoolExamples(pool, "val", complete=complete, segments=segments)
     seeding.seed_everything(settings["seed"], "model", round=settings["round"])
     model = build_model(**settings["model"])
+    if settings["encoder"] is not None:
+        model.encoder.load_state_dict(ray.get(settings["encoder"]))
     if settings["warm_start"] is not None:
         model.load_state_dict(load_weights(settings["warm_start"]))
     spec = model.spec

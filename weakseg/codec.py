@@ -152,6 +152,8 @@ def decode_segments(data: bytes) -> npt.NDArray[np.int32]:
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         values = np.asarray(image).astype(np.uint32)
+        if getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
+            values = 65535 - values  # white is zero, which Pillow heeds in 8 bits only
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError("32-bit pixels have no defined black and white: convert the file to 8 or 16 bits first")

@@ -186,7 +186,7 @@ def _training(config: Config) -> Iterator[Rule]:
         if crop is not None and shape is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
             yield (
                 ("training.augmentation.crop", "data.size", "data.tile"),
-                f"expected at most the images' {list(shape)}, got {list(crop)}",
+                f"expected at most the images' {list(shape)}, got {list(crop)}; null is the images' own size",
             )
     cluster = config.cluster
     if cluster.least_workers > cluster.most_workers:

@@ -1,4 +1,7 @@
-"""Section `cluster`: how many hands do the work. Nothing here changes what is learned."""
+"""Section `cluster`: how many hands do the work. With one number of workers nothing here changes what is learned.
+
+With another one rounding does, and batch normalisation, which sees a worker's own share of a batch.
+"""
 
 from typing import Annotated
 

@@ -1,5 +1,6 @@
 """YAML as configurations need it, recipes, and `--set`."""
 
+import json
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -40,8 +41,28 @@ _Loader.add_implicit_resolver(
 
 
 def parse(text: str) -> Any:
-    """A YAML text's value; raises yaml.YAMLError."""
-    return yaml.load(text, _Loader)
+    """A YAML text's value, which JSON could hold too; raises yaml.YAMLError."""
+    value = yaml.load(text, _Loader)
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise yaml.constructor.ConstructorError(None, None, "half a character, such as \\ud800", None) from error
+    except ValueError as error:
+        raise yaml.constructor.ConstructorError(None, None, "an alias stands inside what it names", None) from error
+    return value
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; no file has a name that is too long for one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def no_home(path: str) -> str:
+    """What is wrong with a path below the home of somebody who is not there."""
+    return f"there is no user {Path(path).parts[0][1:]} (got {path}); write ~/ for your own folder, or the whole path"
 
 
 def closest(name: str, known: list[str]) -> str:
@@ -69,10 +90,13 @@ def find(source: str, *, field: str = "--config", folder: Path | None = None) ->
     Raises:
         ConfigError: No such recipe or file.
     """
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError as error:
+        raise ConfigError([f"{field}: {no_home(source)}"]) from error
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         file = path if folder is None else folder / path
-        if file.is_file():
+        if is_file(file):
             return file
         raise ConfigError([f"{field}: no such file: {source} (looked in {(folder or Path()).absolute()})"])
     if source in recipes():

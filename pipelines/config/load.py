@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pipelines.config import faults as told
 from pipelines.config.base import combine, layers, origin
 from pipelines.config.checks import broken_rules
-from pipelines.config.document import override
+from pipelines.config.document import is_file, no_home, override
 from pipelines.config.root import Config
 from pipelines.config.space import faults as sweep_faults
 from weakseg.errors import ConfigError
@@ -35,6 +35,7 @@ _FILES = {
 }
 """Fields that name a file, and what else they may say."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") -> Config:
@@ -62,6 +63,8 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
     for name in _SECTIONS:
         if content.get(name, ...) is None:  # a section whose every line is commented out
             content[name] = {}
+            if Config.model_fields[name].default is None:  # or one that may be null
+                del content[name]
     run = content.get("run")
     if run is None:
         content["run"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stack[0].file.stem).strip("-._") or "run"
@@ -158,10 +161,16 @@ def _expand(content: dict[str, Any], *, strict: bool) -> Faults:
             continue
         expanded = os.path.expandvars(text)
         if expanded.startswith("~"):
-            expanded = str(Path(expanded).expanduser())
+            try:
+                expanded = str(Path(expanded).expanduser())
+            except RuntimeError:
+                faults[path] = f"{name}: {no_home(expanded)}"
+                continue
         content[section][field] = expanded
+        if name in ("storage.root", "data.path") and _ADDRESS.match(expanded) and not expanded.startswith("s3://"):
+            faults[path] = f"{name}: expected a folder or s3://bucket/prefix, got {expanded}"
         words = _FILES.get(name)
-        if strict and words is not None and expanded not in words and not Path(expanded).is_file():
+        if strict and words is not None and expanded not in words and not is_file(Path(expanded)):
             faults[path] = f"{name}: expected null, {', '.join(words)} or a file, got {expanded}: no such file"
     return faults
 

@@ -66,7 +66,7 @@ class Training(Section):
 
     Attributes:
         epochs: Passes over the training images.
-        batch_size: Images per step over all workers together, so that another number of workers learns the same.
+        batch_size: Images per step over all workers together: with any number of them each step has the same images.
         optimizer: adam or sgd.
         lr: Learning rate of all but the encoder.
         encoder_lr: Learning rate of the encoder; null is lr.

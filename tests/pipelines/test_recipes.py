@@ -55,6 +55,13 @@ def test_the_recipes_are_those_that_the_project_promises():
     assert recipes() == PROMISED.split()
 
 
+@pytest.mark.parametrize("size", ["[256, 256]", "[480, 320]", "[720, 960]", "null"])
+def test_only_the_marked_lines_of_the_folder_recipe_are_to_be_changed(size: str):
+    config = load("folder", [f"data.size={size}"])
+    assert config.training.augmentation is not None
+    assert config.training.augmentation.crop is None
+
+
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_loads_is_named_after_itself_and_says_how_to_run_it(name: str, exports):
     exports(name)

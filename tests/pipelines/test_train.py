@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import ray.train.torch
 import tiny
 import torch
 from safetensors.torch import save_file
@@ -20,6 +21,7 @@ from pipelines.bring import Bring
 from pipelines.checkpoints import SNAPSHOT
 from pipelines.storage import Folder, open_storage
 from weakseg.errors import ImageError, ResourceError, WeaksegError
+from weakseg.models import build_model
 from weakseg.schema import LABELS
 from weakseg.supervision import PointIndex, RegionIndex
 
@@ -223,6 +225,35 @@ def test_balanced_weights_count_an_answer_about_a_region_once(tmp_path: Path) ->
     config = tiny.config(tmp_path, loss__class_weights="balanced")
     weights = train._class_weights(config, pool, PointIndex(["a"], LABELS.empty_table()), bring)
     assert weights == pytest.approx([0.5, 1.0, 1.5])
+
+
+def test_workers_start_from_weights_that_the_driver_has_read(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that could not read or download them would leave the others waiting for it."""
+
+    class Built(Exception):
+        pass
+
+    def built(model: torch.nn.Module, **options: Any) -> None:
+        raise Built(model)
+
+    torch.manual_seed(1)
+    expected = build_model("fcn8", encoder="squeezenet1_0", classes=6).encoder.state_dict()
+    save_file(expected, file := tmp_path / "weights.safetensors")
+    with tiny.reopened(untrained) as (config, ledger):
+        config = config.model_copy(update={"model": config.model.model_copy(update={"weights": str(file)})})
+        settings = train._settings(config, ledger, 0)
+        file.unlink()
+        monkeypatch.setattr(train_worker, "build_optimizer", built)
+        monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
+        alone = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
+        monkeypatch.setattr(ray.train, "get_context", lambda: alone)
+        with pytest.raises(Built) as raised:
+            train_worker._train(settings)
+    (model,) = raised.value.args
+    for name, value in model.encoder.state_dict().items():
+        assert torch.equal(value, expected[name])
 
 
 def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:

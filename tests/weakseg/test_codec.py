@@ -86,6 +86,12 @@ class TestDecodeImage:
         for data in (saved(Image.fromarray(values)), png(values, depth=16, color=0), tiff(values)):
             np.testing.assert_array_equal(codec.decode_image(data)[0], np.stack([expected] * 3, -1))
 
+    def test_white_may_be_zero(self):
+        values = np.array([[0, 100 * 257, 65535]], np.uint16)
+        for depth in (values, (values // 257).astype(np.uint8)):
+            decoded = codec.decode_image(tiff(depth, photometric="miniswhite"))
+            np.testing.assert_array_equal(decoded[0, :, 0], [255, 155, 0])
+
     @pytest.mark.parametrize("alpha", [False, True])
     def test_sixteen_bit_rgb_is_scaled(self, alpha):
         deep = RGB.astype(np.uint16) * 257

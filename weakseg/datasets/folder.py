@@ -7,9 +7,9 @@ classes.yaml                            classes: [{name: road, color: "#6EC1E4"}
 train.txt val.txt test.txt              optional: one image per line, "a", "a.jpg" or "field_1/b"
 ```
 Who is train, val and test: the split files, if there are any (images in none are train without a `train.txt`,
-and left out with one); else, if `images/` holds nothing but `train/`, `val/` and `test/`, these; else fractions of
-the images. Fractions never cut through a group: a top-level sub-folder of `images/` is one (a patient, a
-scene), an image directly in `images/` is its own.
+and left out with one); else, if the images lie in `images/train/`, `images/val/` and `images/test/` alone,
+these; else fractions of the images. Fractions never cut through a group: a top-level sub-folder of `images/` is
+one (a patient, a scene), an image directly in `images/` is its own.
 """
 
 from array import array
@@ -223,9 +223,31 @@ def _named(files: Files) -> Iterator[tuple[str, str]]:
             ) from error
 
 
+_SPLIT_NAMES = (*SPLITS, "training", "valid", "validation", "testing")
+
+
 def _has_split_folders(files: Files) -> bool:
-    entries = files.entries("images")
-    return all(entry.name.startswith(".") or (entry.name in SPLITS and entry.is_dir()) for entry in entries)
+    """Whether images/ is divided into folders named after splits; files beside them that are no images do not count.
+
+    Raises:
+        DataError: Some of its folders are named after splits, others are not.
+    """
+    named: list[str] = []
+    other: str | None = None
+    for entry in files.entries("images"):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir() and entry.name in _SPLIT_NAMES:
+            named.append(entry.name)
+        if entry.name not in SPLITS and (entry.is_dir() or suffix(entry.name) in IMAGE_SUFFIXES):
+            other = entry.name
+    if len(named) > 1 and other is not None:
+        raise DataError(
+            f"{files.root}/images has {', '.join(sorted(named))} and also {other}: for given splits name its folders "
+            f"{', '.join(SPLITS)} and keep nothing beside them; for others rename them, or write train.txt, val.txt "
+            "and test.txt"
+        )
+    return bool(named) and other is None
 
 
 def _has_files(files: Files, folder: str) -> bool:

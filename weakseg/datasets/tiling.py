@@ -207,7 +207,11 @@ def _coarse_map(
     data = layout.read_coarse(source)
     if data is None:
         return None
-    return _in_words(f"{source.image}: its coarse annotation", lambda: layout.decode_mask(data))
+    what = f"{source.image}: its coarse annotation"
+    try:
+        return _in_words(what, lambda: layout.decode_mask(data))
+    except ImageError as error:  # it is no reason to leave out the image, which others may use without it
+        raise DataError(f"{error}; put the file right, or remove it") from error
 
 
 def _check_size(what: str, found_HW: npt.NDArray[np.uint8], source: Source, size: tuple[int, int]) -> None:

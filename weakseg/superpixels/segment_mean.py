@@ -35,7 +35,7 @@ def segment_mean(values_BCHW: Tensor, segments_BHW: Tensor) -> Tensor:
     segments_BHW = segments_BHW.to(values_BCHW.device, torch.int64)
     largest = int(segments_BHW.max())
     if largest >= segments_BHW.numel():  # a slot for every number up to it would take too much memory
-        ids_S, place_BHW = segments_BHW.unique(return_inverse=True)
+        ids_S, place_BHW = torch.unique(segments_BHW, return_inverse=True)
         segments_BHW = torch.where(segments_BHW < 0, -1, place_BHW)
         largest = len(ids_S) - 1
     # Each image has slots of its own; its first collects the padding and its mean is never read.

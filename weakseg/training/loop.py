@@ -88,7 +88,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a model; all examples are visited in every epoch, those without a label too.
 
-    The result depends on the arguments, the initial weights and, through rounding, on the number of ranks and threads.
+    The result depends on the arguments, the initial weights, through rounding on the number of ranks and threads, and,
+    with batch normalisation, on the number of ranks, each of which normalises by its own share of a batch.
     The global random generators are seeded at the start of every epoch by (seed, round, epoch, rank): a training that
     goes on from a state does what it would have done without the interruption, on every rank. It may go on with another
     number of ranks: every image is still visited exactly once in every epoch, and each step has the images that it
@@ -197,6 +198,7 @@ def fit(
             step, batches, epoch=epoch + 1, steps=steps, before=rows, on_steps=None if on_steps is None else pause
         )
         if validation is not None:
+            _take_over_buffers(model, world)
             metrics["val_loss"] = validation_loss(
                 model,
                 validation,
@@ -261,6 +263,13 @@ def _go_on(
 def _distributed(model: nn.Module, device: torch.device) -> DistributedDataParallel:
     """Average gradients over ranks; all start from the weights of rank 0."""
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def _take_over_buffers(model: nn.Module, world: int) -> None:
+    """Give all ranks the buffers of rank 0, which are kept: statistics of batch normalisation are each rank's own."""
+    if world > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def _padding(model: nn.Module) -> tuple[float, float, float]:

@@ -33,7 +33,7 @@ def validation_loss(
     Unlike the mean over batches, it does not depend on the batch size or the number of ranks but through rounding.
 
     Args:
-        model: The model itself, not its DDP wrapper.
+        model: The model itself, not its DDP wrapper; the same on every rank, its buffers too.
         examples: Images and labels; the same on every rank.
         weights: Weight of each loss term by name.
         class_weight_C: Weight of each class in the cross-entropies.

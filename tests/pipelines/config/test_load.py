@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from pipelines.config import Config, load, recipes
@@ -187,3 +188,42 @@ def test_variables_in_paths(minimal: Path, monkeypatch: pytest.MonkeyPatch, tmp_
 def test_only_one_settings_value_per_name_survives_a_round_trip(minimal: Path):
     config = load(str(minimal))
     assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_what_config_prints_is_the_same_configuration(recipe: str, tmp_path: Path):
+    config = load(recipe, verb="config")
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert load(str(printed), verb="config") == config
+
+
+def test_a_section_that_may_be_null_is_null_where_every_line_is_commented_out(minimal: Path):
+    assert load(str(minimal), ["sweep=null"]).sweep is None
+    assert load("demo-sweep", ["sweep=null"]).sweep is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("data.path=~nobody-here/x", "data.path: there is no user nobody-here (got ~nobody-here/x); write ~/ for"),
+        ("storage.root=~nobody-here", "storage.root: there is no user nobody-here"),
+        (f"model.weights={'x' * 300}", "model.weights: expected null, imagenet or a file, got x"),
+        ("storage.root=gs://bucket/x", "storage.root: expected a folder or s3://bucket/prefix, got gs://bucket/x"),
+        ("storage.root=s3:/bucket/x", "storage.root: expected a folder or s3://bucket/prefix, got s3:/bucket/x"),
+        ("data.path=https://host/x", "data.path: expected a folder or s3://bucket/prefix, got https://host/x"),
+        ("data=&a {layout: *a}", "--set data=&a {layout: *a}: not valid YAML: an alias stands inside what it names"),
+        (r'run="\ud800"', r'--set run="\ud800": not valid YAML: half a character'),
+    ],
+)
+def test_values_that_no_path_or_text_can_be(minimal: Path, setting: str, line: str):
+    with pytest.raises(ConfigError) as raised:
+        load(str(minimal), [setting])
+    assert raised.value.faults[0].startswith(line)
+
+
+def test_a_config_that_no_file_can_be():
+    with pytest.raises(ConfigError, match="^--config: there is no user nobody-here"):
+        load("~nobody-here/x.yaml")
+    with pytest.raises(ConfigError, match="^--config: no such file: x"):
+        load(f"{'x' * 300}.yaml")

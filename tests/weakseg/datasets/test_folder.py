@@ -79,6 +79,27 @@ class TestSplits:
         with pytest.raises(DataError, match=r"data.splits asks for fractions, but .* already has images/train/"):
             opened(tmp_path, splits={"val": 0.2})
 
+    def test_files_that_are_no_images_beside_split_folders_change_nothing(self, tmp_path):
+        for split in ("train", "val", "test"):
+            write_folder(tmp_path / split, images=2)
+            (tmp_path / "images").mkdir(exist_ok=True)
+            (tmp_path / split / "images").rename(tmp_path / "images" / split)
+        (tmp_path / "train/classes.yaml").rename(tmp_path / "classes.yaml")
+        (tmp_path / "images/Thumbs.db").write_bytes(b"x")
+        sources = list(opened(tmp_path).sources())
+        assert [source.image_id.split("/")[0] for source in sources] == [source.split for source in sources]
+
+    @pytest.mark.parametrize("others", [("valid",), ("validation", "test"), ("val", "test", "extra")])
+    def test_folders_of_which_some_are_named_after_splits(self, tmp_path, others):
+        """Drawn as groups, test images would be trained on."""
+        for name in ("train", *others):
+            write_folder(tmp_path / name, images=2)
+            (tmp_path / "images").mkdir(exist_ok=True)
+            (tmp_path / name / "images").rename(tmp_path / "images" / name)
+        (tmp_path / "train/classes.yaml").rename(tmp_path / "classes.yaml")
+        with pytest.raises(DataError, match=r"images has .*train.* and also (val|extra).*name its folders"):
+            opened(tmp_path)
+
     def test_two_splits_claiming_one_image(self, tmp_path):
         write_folder(tmp_path, split_files=True)
         with (tmp_path / "test.txt").open("a") as file:

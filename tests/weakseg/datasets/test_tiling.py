@@ -179,6 +179,10 @@ class TestCoarse:
         other = OneCoarse(codec.encode_png(RGB), None, coarse=codec.encode_mask(MASK[1:]))
         with pytest.raises(DataError, match=r"^images/a.png: its coarse annotation is 19x30 .* images/a.png is 20x30"):
             records(other, SOURCE, coarse=Coarse("layout"))
+        broken = OneCoarse(codec.encode_png(RGB), None, coarse=codec.encode_mask(MASK)[:40])
+        with pytest.raises(DataError, match=r"^images/a.png: its coarse annotation: .*put the file right") as raised:
+            records(broken, SOURCE, coarse=Coarse("layout"))
+        assert not isinstance(raised.value, ImageError)  # which would leave out the image
         unknown = OneCoarse(codec.encode_png(RGB), None, coarse=codec.encode_mask(MASK + 3))
         with pytest.raises(DataError, match=r"^images/a.png: its coarse annotation: class index 3 at y=0, x=0"):
             records(unknown, SOURCE, coarse=Coarse("layout"))

@@ -23,9 +23,10 @@ from weakseg.training import (
     save,
     steps_per_epoch,
     trained_weights,
+    validation_loss,
 )
 from weakseg.training import epoch as epochs
-from weakseg.transforms import Augmentation
+from weakseg.transforms import IMAGENET_MEAN, Augmentation
 
 COLOURS = np.array([[220, 40, 40], [40, 200, 60], [60, 60, 210]])
 BOTH = {"point": 1.0, "mask": 0.5}
@@ -423,6 +424,15 @@ def test_ranks_stop_early_as_one(ranks):
             torch.testing.assert_close(found["stopped"][name], weight, atol=1e-3, rtol=0)
 
 
+def test_ranks_validate_the_weights_that_are_kept(ranks):
+    """Batch statistics too, of which each rank has its own."""
+    model = Tiny(norm=True)
+    model.load_state_dict(ranks[0]["normed"])
+    options = {"weights": {"mask": 1.0}, "batch_size": 4, "device": torch.device("cpu"), "fill": IMAGENET_MEAN}
+    expected = validation_loss(model, VALIDATION["validation"], **options)
+    assert [found["normed_loss"] for found in ranks] == [pytest.approx(expected, rel=1e-5)] * len(ranks)
+
+
 def _one_rank(rank, world, folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
     epochs.STEPS_BETWEEN_CHECKS = 1
@@ -448,6 +458,8 @@ def _one_rank(rank, world, folder):
         found[name] = continued.state_dict()
     stopped, stopped_history = _fit(epochs=12, lr=0.4, patience=2, **SHARED, **VALIDATION, **ranks)
     found |= {"stopped": stopped.state_dict(), "stopped_history": stopped_history}
+    normed, (row,) = _fit(Tiny(norm=True), epochs=1, lr=0.4, **SHARED, **VALIDATION, **ranks)
+    found |= {"normed": normed.state_dict(), "normed_loss": row["val_loss"]}
     torch.save(found, f"{folder}/rank{rank}.pt")
     torch.distributed.destroy_process_group()
 
