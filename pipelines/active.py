@@ -27,15 +27,15 @@ from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
+from pipelines.ledger.layout import round_folder, run_key
 from pipelines.measure import measure, values
-from pipelines.pool import Pool
 from pipelines.rounds import choose_round, count_finished
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, ended, open_tracker
 from pipelines.versions import versions
-from weakseg.errors import WeaksegError
+from weakseg.errors import LedgerError, WeaksegError
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,15 @@ def run_training(config: Config, console: Console, *, trial: Trial | None = None
 
     With points that is round 0 of `active`; with masks alone it is the fully supervised baseline. A `trial` is what a
     sweep says to a trial of its own.
+
+    Raises:
+        LedgerError: The run has a second round.
     """
+    if open_storage(config.storage.root).list(f"{run_key(config.run)}/{round_folder(1)}"):
+        raise LedgerError(
+            f"run {config.run} has learned in rounds (`weakseg active`), of which train would test and register the "
+            "first; go on with `weakseg active`, or choose another name with --set run=NAME"
+        )
     with _driver(config, console, trial) as driver:
         return _finish(driver, [_round(driver, 0)], "one training was asked for")
 
@@ -133,11 +141,9 @@ def _opened(config: Config, console: Console, trial: Trial | None = None, *, tra
         resources.check(config, storage, trains=trains)
         if warning := resources.misplaced():
             console.line(warning)
-    prepared = prepare.run(config, storage, console=console)
-    pool = Pool(storage, prepared.digest)
-    train.check(config, len(pool.classes))
     register.check(config)
-    settings = identity(config, pool.digest)
+    prepared = prepare.run(config, storage, console=console, check=lambda classes: train.check(config, classes))
+    settings = identity(config, prepared.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         supervise.run(config, ledger)
         yield ledger

@@ -59,6 +59,7 @@ def run(
     *,
     console: Console | None = None,
     connect: Callable[[], object] = lambda: None,
+    check: Callable[[int], object] = lambda classes: None,
 ) -> PoolResult:
     """Make the configured pool, or what is missing of it.
 
@@ -67,6 +68,7 @@ def run(
         storage: Where pools lie.
         console: Where progress goes.
         connect: Called before Ray is needed, which it is not where nothing is missing.
+        check: Called with the number of classes before anything is made, to refuse what could not use the pool.
 
     Returns:
         The pool's digest and counts.
@@ -86,6 +88,7 @@ def run(
         coarse=config.supervision.coarse == "layout",
         files=open_files(data.path),
     )
+    check(len(layout.classes.names))
     found = census(layout, size=data.size, tile=data.tile)
     job = Job(
         storage,

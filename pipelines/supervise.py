@@ -63,8 +63,7 @@ def run(config: Config, ledger: Ledger) -> None:
     if config.training.early_stopping is not None and not _can_validate(config, ledger):
         raise DataError(
             "training.early_stopping: no validation image has a label that the loss reads "
-            f"({', '.join(sorted(loss_weights(config)))}); give validation images masks, or set it to null "
-            "(with another run name)"
+            f"({', '.join(sorted(loss_weights(config)))}); give validation images masks, or set it to null"
         )
 
 

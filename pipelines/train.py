@@ -97,9 +97,13 @@ def check(config: Config, classes: int) -> None:
     """
     try:
         local_batch_size(config.training.batch_size, config.cluster.most_workers)
-        build_model(**_model(config, classes))
     except ValueError as error:
-        raise WeaksegError(str(error)) from error
+        raise WeaksegError(f"training.batch_size: {error}") from error
+    try:
+        build_model(**_model(config, classes))
+    except (ValueError, WeaksegError) as error:
+        about = "model" if isinstance(error, ValueError) else "model.weights"
+        raise WeaksegError(f"{about}: {error}") from error
     if config.model.classes == 1 and classes != 2:
         raise WeaksegError(f"model.classes: 1 is for data of two classes, background and foreground, got {classes}")
     weights = config.loss.class_weights

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pipelines.pool import Pool
 
 RECORD = "run.json"
+SUPERVISION = "supervision"
+"""What people gave beside asked pixels, below the run's folder."""
 
 
 class Ledger:
@@ -49,6 +51,8 @@ class Ledger:
     ) -> Self:
         """Own a run until the ``with`` block or :meth:`close` ends it: a new one, or one that goes on.
 
+        One in which nothing was done yet, such as where a file of labels was refused, may become another.
+
         Args:
             storage: Where runs lie.
             run: The run's name.
@@ -74,7 +78,11 @@ class Ledger:
             if storage.create_once(key, _encode(fresh)):
                 return cls(storage, run, record=fresh, lease=lease)
             stored = _decode(storage.read_bytes(key), key)
-            record = reopened(stored, identity=identity, config=config, versions=versions)
+            before = stored
+            if fresh["identity"] != stored["identity"] and _nothing_done(storage, run):
+                storage.delete_tree(f"{run_key(run)}/{SUPERVISION}")  # taken from the files that were configured then
+                before = {**fresh, "id": stored["id"], "created": stored["created"]}
+            record = reopened(before, identity=identity, config=config, versions=versions)
             ledger = cls(storage, run, record=record, lease=lease)
             if record != stored:
                 ledger.write_json(RECORD, record)
@@ -95,7 +103,10 @@ class Ledger:
             return cls(storage, run, record=_decode(storage.read_bytes(key), key))
         except FileNotFoundError:
             known = ", ".join(runs(storage)) or "none"
-            raise LedgerError(f"no run {run} in storage {storage.root}; there are: {known}") from None
+            raise LedgerError(
+                f"no run {run} in storage {storage.root}: not begun, or its images are still being prepared; "
+                f"there are: {known}"
+            ) from None
 
     def close(self) -> None:
         """Give the run free; a second call does nothing."""
@@ -236,6 +247,13 @@ class Ledger:
 def runs(storage: Storage) -> list[str]:
     """The names of all runs in a storage."""
     return [name for name in storage.folders("runs") if storage.exists(f"runs/{name}/{RECORD}")]
+
+
+def _nothing_done(storage: Storage, run: str) -> bool:
+    """Whether a run has nothing but what its start writes."""
+    prefix = f"{run_key(run)}/"
+    written = (RECORD, "owner.", f"{SUPERVISION}/")
+    return all(key.removeprefix(prefix).startswith(written) for key in storage.list(run_key(run)))
 
 
 def _encode(value: Any) -> bytes:

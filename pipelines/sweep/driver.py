@@ -116,19 +116,25 @@ def _examples(config: Config, points: Sequence[Point] | None) -> list[Config]:
 
 def _prepared(examples: Sequence[Config], storage: Storage, console: Console) -> Pool:
     """The pool that all trials share, with every table that one of them needs."""
-    made = [prepare.run(example, storage, console=console) for example in pools(examples)]
+    made = [
+        prepare.run(example, storage, console=console, check=lambda classes: _check(examples, classes))
+        for example in pools(examples)
+    ]
     if not made[0].masks.get("val"):
         raise DataError(
             "sweep: trials are compared on validation masks, and the data has none; give it some (see data.splits)"
         )
-    pool = Pool(storage, made[0].digest)
+    return Pool(storage, made[0].digest)
+
+
+def _check(examples: Sequence[Config], classes: int) -> None:
+    """Refuse what could not be trained, each model once."""
     checked = set()
     for example in examples:
         key = json.dumps([example.model.model_dump(), example.loss.class_weights, example.training.batch_size])
         if key not in checked:
-            train.check(example, len(pool.classes))
+            train.check(example, classes)
             checked.add(key)
-    return pool
 
 
 def _carry_out(state: Sweep, points: Sequence[Point] | None, source: str) -> dict[str, Any]:

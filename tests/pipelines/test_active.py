@@ -82,6 +82,15 @@ def test_what_a_driver_died_before_logging_the_next_one_logs(tmp_path: Path, mlf
             assert [metric.step for metric in tracker.client.get_metric_history(run_id, "test_miou")] == [1]
 
 
+def test_train_takes_no_run_that_learns_in_rounds(tmp_path: Path) -> None:
+    """It would test and register the first round in place of the chosen one."""
+    stored_run.write(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(LedgerError, match="run stored has learned in rounds .*choose another name"):
+        active.run_training(stored_run.config(tmp_path), tiny.console())
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 def test_evaluating_what_is_not_there_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored_run.write(tmp_path)
     before = sorted(tmp_path.rglob("*"))

@@ -13,7 +13,7 @@ from pipelines import prepare
 from pipelines.chunks import attempt_chunk
 from pipelines.pool import Pool
 from pipelines.storage import open_storage
-from weakseg.errors import DataError, ResourceError
+from weakseg.errors import DataError, ResourceError, WeaksegError
 
 
 @pytest.fixture
@@ -199,6 +199,15 @@ def test_faulty_masks_end_it_with_one_line_and_nothing_counts_as_done(
     assert not [key for key in storage.list() if key.endswith("_SUCCESS") and "/sources/" not in key]
     assert chunk_by_chunk == [0, 1]
     assert [key[-11:] for key in times(storage, within="/images/")] == ["000.parquet"]  # the chunk before, and no other
+
+
+def test_what_could_not_use_the_pool_is_refused_before_it_is_made(configured, storage):
+    def refuse(classes):
+        raise WeaksegError(f"no model for {classes} classes")
+
+    with pytest.raises(WeaksegError, match="no model for 3 classes"):
+        prepare.run(configured(), storage, check=refuse, connect=lambda: pytest.fail("Ray is not needed"))
+    assert storage.list() == []
 
 
 def test_a_missing_folder_is_one_line(configured, storage, tmp_path):

@@ -33,7 +33,11 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both formats raise their own kinds, down to UnpicklingError and RuntimeError
-        raise WeaksegError(f"weights file {path} cannot be read: {type(error).__name__}: {error}") from error
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # torch's own goes on for a page
+        raise WeaksegError(
+            f"weights file {path} cannot be read: {type(error).__name__}: {reason}; expected a state dict, in a "
+            ".safetensors file or as torch.save writes it"
+        ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):

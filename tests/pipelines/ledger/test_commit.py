@@ -69,8 +69,8 @@ def test_run_json_is_made_once_and_found_again(storage):
 
 
 def test_another_identity_is_refused_and_the_lease_given_back(storage):
-    with opened(storage):
-        pass
+    with opened(storage) as ledger:
+        ledger.write_bytes("rounds/000/queries.parquet", b"")
     with pytest.raises(LedgerError, match="seed: was 0, now 1"):
         opened(storage, identity={**IDENTITY, "seed": 1})
     with opened(storage):  # the refusal has not kept the run
@@ -78,6 +78,22 @@ def test_another_identity_is_refused_and_the_lease_given_back(storage):
     with opened(storage, "other", identity={**IDENTITY, "seed": 1}):
         pass
     assert runs(storage) == ["demo", "other"]
+
+
+def test_a_run_in_which_nothing_was_done_may_become_another(storage):
+    """A file of labels with a typing error must not use up the name."""
+    with opened(storage) as ledger:
+        ledger.write_bytes("supervision/proportions/part-000000.parquet", b"of the first file")
+        first = ledger.record
+    other = {**IDENTITY, "supervision.proportions": "sha256:1"}
+    with opened(storage, identity=other, config={**CONFIG, "labelling": {"rounds": 2}}) as ledger:
+        assert not ledger.exists("supervision/proportions/part-000000.parquet")
+        assert (ledger.record["identity"], ledger.id) == (other, first["id"])
+        assert ledger.record["amendments"] == []
+        assert Ledger.read(storage, "demo").record == ledger.record
+        ledger.write_bytes("rounds/000/queries.parquet", b"")
+    with pytest.raises(LedgerError, match="supervision.proportions: was"):
+        opened(storage)
 
 
 def test_more_rounds_are_written_down_at_once(storage):
