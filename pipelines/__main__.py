@@ -1,6 +1,18 @@
 """`python -m pipelines VERB`, the same as `weakseg VERB`."""
 
-from pipelines.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what it takes where the library alone is installed."""
+    try:
+        from pipelines.cli import main as run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("pipelines", "weakseg"):
+            raise
+        sys.exit(f"weakseg's commands need what the library alone does not ({error.name}): install weakseg[pipelines]")
+    run()
+
 
 if __name__ == "__main__":
     main()

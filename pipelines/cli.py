@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,19 +18,33 @@ from pipelines import signals
 from pipelines.config import load
 from pipelines.credentials import hidden
 from pipelines.faults import users_fault
+from weakseg import __version__
 from weakseg.errors import WeaksegError
 
-if TYPE_CHECKING:
-    from pipelines.config import Config
-    from pipelines.console import Console
-
 app = typer.Typer(
-    help="Semantic segmentation from cheap supervision: a few labelled pixels per image, in rounds, on Ray.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"weakseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """Semantic segmentation from cheap supervision: a few labelled pixels per image, in rounds, on Ray.
+
+    Exit codes: 0 done, 1 a fault of weakseg's or of an engine (with a traceback) or trials of a sweep that failed,
+    2 what you can put right (one line each), 130 and 143 stopped by SIGINT or SIGTERM: the same command goes on.
+    """
+
 
 Source = Annotated[str, typer.Option("--config", metavar="RECIPE_OR_FILE", help="A recipe's name or a YAML file.")]
 Overrides = Annotated[
@@ -178,31 +192,27 @@ def status(config: Source, overrides: Overrides = None, as_json: Json = False, v
 
 
 @app.command()
-def config(config: Source, overrides: Overrides = None, as_json: Json = False, verbose: Verbose = False) -> None:
-    """Print the whole configuration, with what was left out filled in."""
-    _run("config", config, overrides, as_json, verbose, (__name__, "print_config"))
+def config(
+    config: Annotated[str | None, typer.Option("--config", metavar="RECIPE_OR_FILE", help="Which one.")] = None,
+    overrides: Overrides = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="SECTION.FIELD", help="Say what a setting means, or a section's; or all.")
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Print the whole configuration, with what was left out filled in; without --config the recipes there are."""
+    if explain is not None:
+        _carry_out(lambda: (explain,), as_json, verbose, ("pipelines.settings", "explain"))
+    elif config is None:
+        _carry_out(lambda: (), as_json, verbose, ("pipelines.settings", "list_recipes"))
+    else:
+        _run("config", config, overrides, as_json, verbose, ("pipelines.settings", "print_config"))
 
 
 def main() -> None:
     """Run the command line."""
     app()
-
-
-def print_config(config: "Config", console: "Console") -> dict[str, Any]:
-    """Print a configuration as YAML.
-
-    Args:
-        config: The configuration.
-        console: Where to print.
-
-    Returns:
-        The configuration by section.
-    """
-    import yaml
-
-    fields = config.model_dump(mode="json")
-    console.line(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, default_flow_style=None).rstrip())
-    return fields
 
 
 def _run(
@@ -245,7 +255,7 @@ def _carry_out(
         with signals.stoppable():
             result = call(*arguments, Console(verbose=verbose), **options)
     except signals.Stopped as stopped:
-        name = getattr(arguments[0], "run", target[1])
+        name = getattr(next(iter(arguments), None), "run", target[1])
         kept = "what is finished is kept, the same command goes on from there"
         typer.echo(f"{name}: stopped by {stopped.signal.name}; {kept}", err=True)
         signals.leave(stopped.code)

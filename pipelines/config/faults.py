@@ -6,6 +6,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from pipelines.config.document import closest
 
@@ -70,11 +71,11 @@ def _field(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[Path, ty
             break
         path.append(name)
         owner = inner
-        inner = _section(inner, name)
+        inner = section(inner, name)
     return tuple(path), owner
 
 
-def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+def section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     """The model of a field that is a section, None for any other field."""
     if name not in model.model_fields:
         return None
@@ -89,16 +90,21 @@ def _line(path: Path, owner: type[BaseModel], kind: str, model: type[BaseModel],
     if kind == "extra_forbidden" and name not in owner.model_fields:
         return _unknown(name, owner, model)
     field = owner.model_fields[name]
-    expected = field.description or "another value"
-    hint = ""
     value = at(content, path)
-    if get_origin(field.annotation) is Literal:
-        known = [str(member) for member in get_args(field.annotation)]
-        expected = f"{expected} ({', '.join(known)})"
-        hint = closest(str(value), known)
     if kind == "missing" and value is None:  # not a missing member of a list
-        return f"expected {expected}, got nothing"
-    return f"expected {expected}, got {show(value)}{hint}"
+        return f"expected {expected(field)}, got nothing"
+    return f"expected {expected(field)}, got {show(value)}{closest(str(value), _choices(field))}"
+
+
+def expected(field: FieldInfo) -> str:
+    """What a field takes, in words."""
+    words, known = field.description or "another value", _choices(field)
+    return f"{words} ({', '.join(known)})" if known else words
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    """The words that a field takes, if it takes nothing else."""
+    return [str(member) for member in get_args(field.annotation)] if get_origin(field.annotation) is Literal else []
 
 
 def _unknown(name: str, owner: type[BaseModel], model: type[BaseModel]) -> str:
@@ -113,6 +119,6 @@ def _paths(model: type[BaseModel], prefix: Path = ()) -> Iterator[Path]:
     """The paths of all fields, sections before what they hold."""
     for name in model.model_fields:
         yield (*prefix, name)
-        section = _section(model, name)
-        if section:
-            yield from _paths(section, (*prefix, name))
+        inner = section(model, name)
+        if inner:
+            yield from _paths(inner, (*prefix, name))

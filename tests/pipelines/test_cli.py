@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 import pipelines.cli as cli
+import weakseg
 from weakseg.errors import ConfigError, LedgerError
 
 runner = CliRunner()
@@ -28,7 +29,7 @@ VERBS = {
     "sweep": COMMON | {"--config"},
     "report": COMMON | {"--config"},
     "status": COMMON | {"--config"},
-    "config": COMMON | {"--config"},
+    "config": COMMON | {"--config", "--explain"},
 }
 
 
@@ -42,6 +43,22 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("pipelines.console.quiet_engines", lambda verbose=False: None)
 
     return put
+
+
+def test_the_version_is_told():
+    assert runner.invoke(cli.app, ["--version"]).stdout == f"weakseg {weakseg.__version__}\n"
+
+
+def test_the_library_alone_says_what_the_commands_need():
+    code = (
+        "import sys; sys.modules['typer'] = None; import runpy; sys.argv = ['weakseg']; "
+        "runpy.run_module('pipelines', run_name='__main__')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "weakseg's commands need what the library alone does not (typer): install weakseg[pipelines]\n",
+    )
 
 
 def test_the_command_line_is_pinned():
