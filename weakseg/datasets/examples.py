@@ -28,6 +28,9 @@ class Example:
             there is one class to predict); None where they are not known.
         counted_HW: The mask that `proportions_C` was counted in, uint8, 255 = void, so that it can be counted anew for
             the part of the image that a crop leaves; None where proportions hold for the whole image only.
+
+    Raises:
+        ValueError: An array is of another type or shape, or a point lies outside the image.
     """
 
     image_id: str
@@ -39,6 +42,29 @@ class Example:
     keypoints_HW: npt.NDArray[np.uint8] | None = None
     proportions_C: npt.NDArray[np.float32] | None = None
     counted_HW: npt.NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what training would misread, or fail at long after."""
+        image, size = self.image_HW3, self.image_HW3.shape[:2]
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"{self.image_id}: image must be uint8 RGB (H, W, 3), came {image.dtype} {image.shape}")
+        points, labels = self.points_N2, self.labels_N
+        if points.shape != (len(points), 2) or labels.shape != points.shape[:1] or labels.dtype.kind not in "iu":
+            came = f"{points.shape} and {labels.dtype} {labels.shape}"
+            raise ValueError(f"{self.image_id}: points must be (N, 2) and labels N integers, came {came}")
+        outside_N = ((points < -0.5) | (points > np.array(size) - 0.5)).any(axis=1)
+        if outside_N.any():
+            y, x = points[np.argmax(outside_N)].tolist()
+            raise ValueError(f"{self.image_id}: point y={y:g}, x={x:g} lies outside the image of {size[0]}x{size[1]}")
+        for name in ("mask_HW", "segments_HW", "keypoints_HW", "counted_HW"):
+            given = getattr(self, name)
+            if given is not None and (given.shape != size or given.dtype.kind not in "iu"):
+                raise ValueError(
+                    f"{self.image_id}: {name} must be integers of the image's size {size}, "
+                    f"came {given.dtype} {given.shape}"
+                )
+        if self.proportions_C is not None and self.proportions_C.ndim != 1:
+            raise ValueError(f"{self.image_id}: proportions must be (C,), came {self.proportions_C.shape}")
 
 
 class Examples(Protocol):

@@ -36,8 +36,14 @@ def objective(
         class_weight_C: Weight per class.
 
     Raises:
+        TypeError: If the model returned something else.
         ValueError: If a term is unknown, a weight negative, none is above 0, or a term does not go with the model.
     """
+    if not isinstance(output, Output):
+        raise TypeError(
+            f"a model must return weakseg.models.Output, came {type(output).__name__}: where it gives logits of every "
+            "pixel, return Output(logits, None, (height, width))"
+        )
     check_terms(weights)
     if not weights or min(weights.values()) < 0 or max(weights.values()) <= 0:
         raise ValueError(f"loss weights must be at least 0 and one of them above, came {dict(weights)}")

@@ -96,13 +96,15 @@ def fit(
     would have had.
 
     Args:
-        model: Gives :class:`weakseg.models.Output`; is moved to the device and trained in place.
+        model: Gives :class:`weakseg.models.Output` (a model of yours with logits of every pixel: `Output(logits, None,
+            (height, width))`); is moved to the device and trained in place.
         examples: Images and labels; the same on every rank.
         epochs: How many in all, those before ``state`` included.
         batch_size: Images per step over all ranks.
         optimizer: From :func:`weakseg.training.build_optimizer`, over the model's parameters.
         scheduler: From :func:`weakseg.training.build_scheduler`, None = constant; stepped after every step.
-        loss_weights: Weight of each loss term by name.
+        loss_weights: Weight of each loss term by name: point, mask, proportion, keypoint, consistency, assignment (see
+            :data:`weakseg.losses.TERMS`).
         class_weight_C: Weight of each class in the cross-entropies.
         augmentation: None = none.
         seed: The run's seed.

@@ -41,3 +41,33 @@ def test_a_list_of_examples():
     assert InMemory([]).block_sizes == ()
     with pytest.raises(IndexError):
         InMemory([one])[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"image_HW3": np.zeros((3, 4, 6), np.uint8)},
+            r"a: image must be uint8 RGB .* \(3, 4, 6\)",
+        ),
+        ({"image_HW3": np.zeros((4, 6, 3), np.float32)}, "came float32"),
+        ({"points_N2": np.zeros((2, 3), np.float32)}, r"points must be \(N, 2\) and labels N integers"),
+        ({"labels_N": np.zeros(1, np.int64)}, r"labels N integers, came \(2, 2\) and int64 \(1,\)"),
+        ({"labels_N": np.zeros(2)}, "came .* float64"),
+        ({"points_N2": np.float32([[0, 0], [1, 6]])}, "a: point y=1, x=6 lies outside the image of 4x6"),
+        ({"points_N2": np.float32([[-1, 0], [1, 2]])}, "y=-1, x=0 lies outside"),
+        ({"mask_HW": np.zeros((6, 4), np.uint8)}, r"mask_HW must be integers of the image's size \(4, 6\)"),
+        ({"segments_HW": np.zeros((4, 6))}, "segments_HW must be integers .* came float64"),
+        ({"proportions_C": np.zeros((2, 2), np.float32)}, r"proportions must be \(C,\)"),
+    ],
+)
+def test_what_training_would_misread_is_refused(changes, message):
+    right = {
+        "image_HW3": np.zeros((4, 6, 3), np.uint8),
+        "points_N2": np.float32([[0, 0], [3.5, 5.5]]),
+        "labels_N": np.int64([0, 255]),
+        "mask_HW": np.zeros((4, 6), np.uint8),
+    }
+    Example("a", **right)
+    with pytest.raises(ValueError, match=message):
+        Example("a", **{**right, **changes})

@@ -149,3 +149,8 @@ def test_loss_and_gradient_do_not_depend_on_ranks(tmp_path):
             result = torch.load(tmp_path / f"{number}-{rank}.pt", weights_only=True)
             result["loss"] /= 2  # a rank's loss is its share: their mean is the loss
             torch.testing.assert_close(result, alone)
+
+
+def test_a_model_of_another_kind_is_told_what_to_return():
+    with pytest.raises(TypeError, match=r"weakseg\.models\.Output, came Tensor: .*Output\(logits, None"):
+        objective(torch.zeros(1, 2, 4, 4), None, weights={"point": 1.0})
