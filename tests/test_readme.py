@@ -12,6 +12,8 @@ import stored_run
 
 from pipelines.config import load, recipes
 from pipelines.sweep.plan import planned
+from weakseg.datasets.classes import Classes
+from weakseg.supervision import read_polygons, read_proportions
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -21,6 +23,26 @@ def test_library_example_runs() -> None:
     names: dict[str, object] = {}
     exec(example, names)
     assert names["ask_N2"].shape == (10, 2)
+
+
+def test_losses_on_a_network_of_ones_own() -> None:
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import losses" in block]
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert names["network"].weight.grad.abs().sum() > 0
+
+
+def test_files_of_labels_are_as_shown(tmp_path: Path) -> None:
+    (table,) = re.findall(r"```\n(image_id,road.*?)```", README, re.DOTALL)
+    (drawn,) = re.findall(r'```\n(\{"images".*?)```', README, re.DOTALL)
+    (tmp_path / "a.csv").write_text(re.sub(r" {2,}.*", "", table))
+    (tmp_path / "a.json").write_text(drawn)
+    shares = read_proportions(tmp_path / "a.csv", classes=["road", "building", "sky"], image_ids=["street/0001"])
+    assert shares["proportions"][0].as_py() == pytest.approx([0.4, 0.35, 0.25])
+    assert shares["seconds"].to_pylist() == [18]
+    classes = Classes(("road", "sky"), ((128, 128, 128), (0, 0, 255)))
+    polygons = read_polygons(tmp_path / "a.json", classes=classes, image_ids=["street/0001"])
+    assert (polygons["annotator"].to_pylist(), polygons["seconds"].to_pylist()) == (["anna"], [35])
 
 
 def test_the_sweep_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
