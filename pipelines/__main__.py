@@ -10,7 +10,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("pipelines", "weakseg"):
             raise
-        sys.exit(f"weakseg's commands need what the library alone does not ({error.name}): install weakseg[pipelines]")
+        told = f"weakseg's commands need what the library alone does not ({error.name}): install weakseg[pipelines]"
+        print(told, file=sys.stderr)
+        sys.exit(2)
     run()
 
 

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -202,10 +202,10 @@ def config(
     verbose: Verbose = False,
 ) -> None:
     """Print the whole configuration, with what was left out filled in; without --config the recipes there are."""
-    if explain is not None:
-        _carry_out(lambda: (explain,), as_json, verbose, ("pipelines.settings", "explain"))
-    elif config is None:
-        _carry_out(lambda: (), as_json, verbose, ("pipelines.settings", "list_recipes"))
+    if config is None or explain is not None:
+        given = {"--config": config is not None, "--set": bool(overrides)}
+        target = ("pipelines.settings", "list_recipes" if explain is None else "explain")
+        _carry_out(lambda: _alone(explain, given), as_json, verbose, target)
     else:
         _run("config", config, overrides, as_json, verbose, ("pipelines.settings", "print_config"))
 
@@ -274,6 +274,16 @@ def _carry_out(
         sys.stdout.write(json.dumps(_plain(result), default=str) + "\n")
         sys.stdout.flush()
     return result
+
+
+def _alone(explain: str | None, given: Mapping[str, bool]) -> tuple[str, ...]:
+    """What `config` is asked about that is no configuration's; refuse what it would not look at."""
+    beside = [option for option, there in given.items() if there]
+    if beside and explain is not None:
+        raise WeaksegError(f"--explain tells of every configuration alike: leave out {' and '.join(beside)}")
+    if beside:
+        raise WeaksegError("--set changes the settings of a configuration: name it with --config")
+    return () if explain is None else (explain,)
 
 
 def _window(text: str | None) -> tuple[int, int] | None:

@@ -161,6 +161,8 @@ def _refuse_black_and_white(job: Job) -> None:
         for mask in job.storage.read_table(key, columns=["mask"])["mask"].to_pylist()
     )
     if void and len(classes) > 1:
+        # Corrected files may have the same names and sizes, by which a pool is known: they must be read anew.
+        job.storage.delete_tree(folder)
         raise DataError(
             f"no mask holds any class but {classes.names[0]}, and all else in them is 255, which means void: save "
             f"{classes.names[1]} as 1{' and so on' if len(classes) > 2 else ''}, or masks in the colours of the classes"

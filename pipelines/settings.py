@@ -30,32 +30,40 @@ class Setting:
     Attributes:
         name: Dotted, from its section.
         meaning: What it is for.
-        expected: What it takes; None = a section.
-        default: What it is where nothing is said, as YAML; None = it must be given, or is a section.
+        expected: What it takes; None = a section that is always there.
+        default: What it is where nothing is said, as YAML; None = it must be given, or is such a section.
+        within: The section around it that is null by default: without it there is no such setting.
     """
 
     name: str
     meaning: str
     expected: str | None = None
     default: str | None = None
+    within: str | None = None
 
 
-def settings(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[Setting]:
+def settings(model: type[BaseModel] = Config, prefix: str = "", within: str | None = None) -> Iterator[Setting]:
     """All fields of the configuration, a section before what it holds.
 
     Args:
         model: Where to begin.
         prefix: What its fields' names begin with.
+        within: The section around it that is null by default.
     """
     told = _attributes(model)
     for name, field in model.model_fields.items():
         inner = section(model, name)
         if inner is None:
             default = None if field.default is PydanticUndefined else _yaml(field.default)
-            yield Setting(f"{prefix}{name}", told.get(name, ""), expected(field), default)
+            yield Setting(f"{prefix}{name}", told.get(name, ""), expected(field), default, within)
+            continue
+        full, meaning = f"{prefix}{name}", told.get(name) or _summary(inner)
+        if field.default is None:
+            yield Setting(full, meaning, expected(field), "null", within)
+            yield from settings(inner, f"{full}.", full)
         else:
-            yield Setting(f"{prefix}{name}", told.get(name) or _summary(inner))
-            yield from settings(inner, f"{prefix}{name}.")
+            yield Setting(full, meaning, within=within)
+            yield from settings(inner, f"{full}.", within)
 
 
 def explain(name: str, console: "Console") -> dict[str, Any]:
@@ -66,7 +74,7 @@ def explain(name: str, console: "Console") -> dict[str, Any]:
         console: Where to print.
 
     Returns:
-        By dotted name: meaning, expected, default.
+        By dotted name: meaning, expected, default, whether it is required, and within which section that may be null.
 
     Raises:
         ConfigError: There is no such field.
@@ -83,8 +91,18 @@ def explain(name: str, console: "Console") -> dict[str, Any]:
             console.line(f"{one.name}: {one.meaning}")
         else:
             given = "must be given" if one.default is None else f"default {one.default}"
+            given += f" where {one.within} is set" if one.within else ""
             console.line(f"  {one.name} ({given}): {one.meaning} Takes {one.expected}.")
-    return {one.name: {"meaning": one.meaning, "expected": one.expected, "default": one.default} for one in found}
+    return {
+        one.name: {
+            "meaning": one.meaning,
+            "expected": one.expected,
+            "default": one.default,
+            "required": one.expected is not None and one.default is None,
+            "within": one.within,
+        }
+        for one in found
+    }
 
 
 def list_recipes(console: "Console") -> dict[str, Any]:

@@ -141,7 +141,7 @@ def bring(config: Config, ledger: Ledger, labels: pa.Table | None) -> Bring:
         images = _chosen(config, pool, "keypoints") if masks is not None else None
         keypoints = Keypoints(masks, sampling.per_class, sampling.radius, config.seed, images)
     proportions = None
-    if supervision.proportions:
+    if supervision.proportions and "proportion" in loss_weights(config):
         plain = supervision.proportions == "masks" and supervision.noise == Noise()
         again = MaskReader(pool) if plain and config.training.augmentation is not None else None
         proportions = Proportions(_proportions(config, ledger, "train"), again)

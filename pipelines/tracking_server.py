@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pipelines.config import Config
 from pipelines.credentials import hidden
 from pipelines.storage import Storage
+from pipelines.tracking_uri import no_database
 from weakseg.errors import ResourceError
 
 
@@ -28,9 +29,6 @@ def faults(config: Config, storage: Storage, *, timeout: float = 5.0) -> Iterato
     if uri:
         yield from _uri_faults(uri, timeout=timeout)
     elif not storage.is_local:
-        # Here, because it brings MLflow.
-        from pipelines.tracking_uri import no_database
-
         yield f"tracking.uri: {no_database(storage)}"
 
 

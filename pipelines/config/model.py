@@ -14,7 +14,7 @@ class Model(Section):
         encoder: The encoder's name there, such as mobilenet_v2 or resnet50; fcn8 and fcn16 also take squeezenet1_0;
             null for unet_spss.
         weights: null (random), imagenet (downloaded), or a file with a state dict.
-        mean: Mean colour of the images, RGB in 0..1; null is what the encoder was trained with.
+        mean: Mean colour of the images, RGB in 0..1; null is that of the weights imagenet, and of others ImageNet's.
         dropout: Probability of dropout after every convolution; a committee needs it above 0.
         upsampling: bilinear, or superpixel (learned; fcn16 only).
         filters: Filters of the first block of unet_spss; null is its own.

@@ -79,7 +79,8 @@ class Ledger:
                 return cls(storage, run, record=fresh, lease=lease)
             stored = _decode(storage.read_bytes(key), key)
             before = stored
-            if fresh["identity"] != stored["identity"] and _nothing_done(storage, run):
+            changed = (fresh["identity"], fresh["config"]) != (stored["identity"], stored["config"])
+            if changed and _nothing_done(storage, run):
                 storage.delete_tree(f"{run_key(run)}/{SUPERVISION}")  # taken from the files that were configured then
                 before = {**fresh, "id": stored["id"], "created": stored["created"]}
             record = reopened(before, identity=identity, config=config, versions=versions)

@@ -100,21 +100,23 @@ def test_two_images_of_one_name_are_refused_by_both_files(data, tmp_path):
     assert not list((tmp_path / "root").glob("pools/*/_SUCCESS"))
 
 
-@pytest.mark.parametrize("foreground", [255, 1])
-def test_masks_of_class_0_and_void_alone_are_refused(tmp_path, foreground):
+def test_masks_of_class_0_and_void_alone_are_refused_until_they_are_put_right(tmp_path):
     """The usual grey masks of 0 and 255: every score would be 1."""
     data = write_folder(tmp_path / "data", images=4)
     (data / "classes.yaml").write_text("classes: [{name: ground, color: '#000000'}, {name: crack, color: '#FF0000'}]\n")
     for file in (data / "masks").iterdir():
         file.unlink()
-    for image in (data / "images").iterdir():
-        with Image.open(image) as opened:
-            mask = np.zeros(opened.size[::-1], np.uint8)
-        mask[:2] = foreground
-        Image.fromarray(mask).save(data / "masks" / f"{image.stem}.png")
-    layout = open_layout("folder", str(data))
-    if foreground == 255:
-        with pytest.raises(DataError, match="no mask holds any class but ground, .* void: save crack as 1"):
-            make_pool(layout, tmp_path / "root")
-    else:
-        assert sum(make_pool(layout, tmp_path / "root").manifest["masks"].values()) == 4
+
+    def write_masks(foreground: int) -> list[int]:
+        for image in (data / "images").iterdir():
+            with Image.open(image) as opened:
+                mask = np.zeros(opened.size[::-1], np.uint8)
+            mask[:2] = foreground
+            Image.fromarray(mask).save(data / "masks" / f"{image.stem}.tif")
+        return [file.stat().st_size for file in sorted((data / "masks").iterdir())]
+
+    sizes = write_masks(255)
+    with pytest.raises(DataError, match="no mask holds any class but ground, .* void: save crack as 1"):
+        make_pool(open_layout("folder", str(data)), tmp_path / "root")
+    assert write_masks(1) == sizes  # so that it is the same pool by name
+    assert sum(make_pool(open_layout("folder", str(data)), tmp_path / "root").manifest["masks"].values()) == 4

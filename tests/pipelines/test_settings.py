@@ -19,7 +19,6 @@ def said(call) -> tuple[dict, list[str]]:
 def test_every_setting_has_a_meaning():
     every = list(settings.settings())
     assert [one.name for one in every if not one.meaning.strip()] == []
-    assert [one.name for one in every if one.expected is None and one.default is not None] == []
     assert len({one.name for one in every}) == len(every)
 
 
@@ -45,6 +44,8 @@ def test_one_setting_a_section_and_all():
             "meaning": "Learning rate of all but the encoder.",
             "expected": "a number above 0",
             "default": "0.0005",
+            "required": False,
+            "within": None,
         }
     }
     found, lines = said(lambda console: settings.explain("training.schedule", console))
@@ -52,6 +53,28 @@ def test_one_setting_a_section_and_all():
     assert len(lines) == len(found) == 5
     everything, _ = said(lambda console: settings.explain("all", console))
     assert everything.keys() == {one.name for one in settings.settings()}
+
+
+def test_defaults_are_those_of_a_configuration():
+    minimal = load("demo", verb="config").__class__.model_validate({"run": "a", "data": {"layout": "scenes"}})
+    told = {one.name: one for one in settings.settings()}
+    required = [name for name, one in told.items() if one.expected is not None and one.default is None]
+    assert required == ["run", "data.layout", "sweep.fields"]
+    for name, one in told.items():
+        if one.expected is None or name in required:
+            continue
+        value = minimal.model_dump(mode="json")
+        for part in name.split("."):
+            value = None if value is None else value.get(part)
+        if one.within is None:
+            assert json.loads(one.default) == value, name
+        else:
+            assert value is None, name  # as the whole section is
+            assert name.startswith(f"{one.within}.")
+    assert (told["labelling.committee"].default, told["labelling.committee.passes"].within) == (
+        "null",
+        "labelling.committee",
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,3 +102,7 @@ def test_from_the_command_line():
     assert listed.exit_code == 0
     assert "camvid-cpu: " in listed.stdout
     assert runner.invoke(cli.app, ["config", "--explain", "nothing"]).exit_code == 2
+    for arguments in (["--set", "seed=1"], ["--explain", "seed", "--config", "demo"]):
+        refused = runner.invoke(cli.app, ["config", *arguments])
+        assert refused.exit_code == 2
+        assert "--config" in refused.stderr

@@ -101,6 +101,13 @@ def test_shares_are_exact_and_nested(root: Path):
     assert kept[0] < kept[1]
 
 
+def test_proportions_that_no_term_reads_are_not_brought(root: Path):
+    """They would not hold for crops, which nothing forbids then."""
+    settings = ("supervision.proportions=masks", "supervision.noise.sigma=0.1", "loss.proportion=0")
+    with opened(root, "unread", *settings) as (config, ledger):
+        assert supervise.bring(config, ledger, None).proportions is None
+
+
 def test_proportions_from_a_file_are_taken_once(root: Path, tmp_path: Path):
     file = tmp_path / "shares.csv"
     with opened(root, "names") as (_, ledger):

@@ -135,7 +135,8 @@ def augment(
     )
     seen_3HW = v2.functional.to_dtype(geometry.warp_image(image_3HW, window).contiguous(), torch.float32, scale=True)
     seen_3HW = _recolour(seen_3HW, augmentation, short_side=min(window.size), draws=draws[4:])
-    if proportions_C is not None and example.counted_HW is None and window.cuts:
+    known = proportions_C is not None and not bool(proportions_C.isnan().all())
+    if known and example.counted_HW is None and window.cuts:
         raise ValueError(
             f"{example.image_id}: its proportions hold for the whole image, of which the crop leaves a part: "
             "augment with scale at most 1 and crop None, or give counted_HW, the mask to count them in"

@@ -91,14 +91,16 @@ def test_a_run_in_which_nothing_was_done_may_become_another(storage):
         assert (ledger.record["identity"], ledger.id) == (other, first["id"])
         assert ledger.record["amendments"] == []
         assert Ledger.read(storage, "demo").record == ledger.record
+    with opened(storage, identity=other, config={**CONFIG, "labelling": {"rounds": 1}}) as ledger:
+        assert ledger.record["config"]["labelling"] == {"rounds": 1}
         ledger.write_bytes("rounds/000/queries.parquet", b"")
     with pytest.raises(LedgerError, match="supervision.proportions: was"):
         opened(storage)
 
 
 def test_more_rounds_are_written_down_at_once(storage):
-    with opened(storage):
-        pass
+    with opened(storage) as ledger:
+        ledger.write_bytes("rounds/000/queries.parquet", b"")
     with opened(storage, config={**CONFIG, "labelling": {"rounds": 5}}):
         (amendment,) = Ledger.read(storage, "demo").record["amendments"]
     assert (amendment["field"], amendment["old"], amendment["new"]) == ("labelling.rounds", 3, 5)

@@ -177,6 +177,9 @@ def test_proportions_of_a_crop_are_counted_anew_or_refused():
     np.testing.assert_array_equal(kept.proportions_C.numpy(), example.proportions_C)
     with pytest.raises(ValueError, match="hold for the whole image.* scale at most 1"):
         augment(example, Augmentation(scale=(2.0, 2.0)), rng=_rng(1))
+    example.proportions_C = np.full(5, np.nan, np.float32)  # nobody knows them
+    assert augment(example, Augmentation(scale=(2.0, 2.0)), rng=_rng(1)).proportions_C.isnan().all()
+    example.proportions_C = np.float32([0.5, 0.1, 0.1, 0.2, 0.1])
     example.counted_HW = example.mask_HW
     counted = augment(example, Augmentation(scale=(2.0, 2.0)), rng=_rng(1))
     expected = np.bincount(counted.mask_HW.numpy().ravel(), minlength=5) / counted.mask_HW.numel()
