@@ -22,7 +22,7 @@ demo: $(READY)  ## three rounds on generated scenes, with table, registered mode
 
 test: $(READY)  ## all tests but the long ones: those without Ray on all cores, then those with it, which mostly wait, two at a time
 	$(BIN)/python -m pytest -m "not long and not ray" --numprocesses=auto --dist=worksteal
-	$(BIN)/python -m pytest -m "not long and ray" --numprocesses=2 --dist=loadgroup
+	$(BIN)/python -m pytest -m "not long and ray" --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 test-long: $(READY)  ## the long tests: full counts
 	$(BIN)/python -m pytest -m long

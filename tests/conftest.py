@@ -30,12 +30,18 @@ settings.register_profile("weakseg", deadline=None)
 settings.load_profile("weakseg")
 
 
+LONGEST = ("test_job.py", "test_mixed.py", "test_whole_run.py")
+"""Files of one test of minutes with Ray."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever uses the session's Ray is marked so, also where a fixture in between starts it.
 
     Side by side they go by file, or all together where they look at the finished run, which takes a minute to make.
+    Files of one long test come first: begun last, it would go on alone.
     """
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "ray_session" in fixtures:

@@ -139,6 +139,7 @@ def statuses(place: Place) -> dict[str, str]:
 
 
 @pytest.mark.s3
+@pytest.mark.timeout(600)
 def test_a_job_from_a_clean_checkout_runs_to_the_end_on_s3_and_only_with_the_token(
     head: Head, checkout: Path, on_servers: Place
 ):
