@@ -6,6 +6,7 @@ import pytest
 from layouts import write_folder
 from pools import make_pool
 
+from pipelines.masks import MaskReader
 from pipelines.pool import PartReader, Pool
 from pipelines.storage import open_storage
 from weakseg import codec
@@ -98,3 +99,16 @@ def test_a_pool_travels_light(windows):
     assert len(pool.index("train")) > 0
     assert len(pickle.dumps(pool)) < 1000
     assert pickle.loads(pickle.dumps(pool)).superpixels == pool.superpixels
+
+
+def test_proportions_where_only_some_parts_have_masks(tmp_path):
+    data = write_folder(tmp_path / "data", images=12)
+    for mask in sorted((data / "masks").iterdir())[3:]:
+        mask.unlink()
+    pool = make_pool(open_layout("folder", str(data)), tmp_path / "root")
+    masked = {f"shot {n}" for n in (0, 1, 10)}
+    without = [part for part in pool.parts if not masked & set(MaskReader(pool).names(part))]
+    assert without
+    for split in ("train", "val", "test"):
+        ids = pool.index(split).image_ids.to_pylist()
+        assert (~np.isnan(pool.proportions(split))).all(1).tolist() == [image_id in masked for image_id in ids]
