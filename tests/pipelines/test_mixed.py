@@ -58,6 +58,7 @@ def _rows(root: Path, name: str) -> list[dict[str, Any]]:
     return pq.read_table(root / "runs" / "tiny" / "rounds" / name).to_pylist()
 
 
+@pytest.mark.timeout(600)
 def test_all_kinds_at_once_killed_and_resumed(ray_session: str, tmp_path: Path) -> None:
     killed = subprocess.run(
         [sys.executable, str(KILLER), "train", "1", *tiny.command("active", tmp_path, **MIXED)[3:]],
