@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -202,12 +202,10 @@ def config(
     verbose: Verbose = False,
 ) -> None:
     """Print the whole configuration, with what was left out filled in; without --config the recipes there are."""
-    if config is None or explain is not None:
-        given = {"--config": config is not None, "--set": bool(overrides)}
-        target = ("pipelines.settings", "list_recipes" if explain is None else "explain")
-        _carry_out(lambda: _alone(explain, given), as_json, verbose, target)
-    else:
+    if config is not None and explain is None:
         _run("config", config, overrides, as_json, verbose, ("pipelines.settings", "print_config"))
+    else:
+        _carry_out(lambda: (config, overrides, explain), as_json, verbose, ("pipelines.settings", "tell"))
 
 
 def main() -> None:
@@ -255,7 +253,7 @@ def _carry_out(
         with signals.stoppable():
             result = call(*arguments, Console(verbose=verbose), **options)
     except signals.Stopped as stopped:
-        name = getattr(next(iter(arguments), None), "run", target[1])
+        name = getattr(arguments[0], "run", target[1])
         kept = "what is finished is kept, the same command goes on from there"
         typer.echo(f"{name}: stopped by {stopped.signal.name}; {kept}", err=True)
         signals.leave(stopped.code)
@@ -274,16 +272,6 @@ def _carry_out(
         sys.stdout.write(json.dumps(_plain(result), default=str) + "\n")
         sys.stdout.flush()
     return result
-
-
-def _alone(explain: str | None, given: Mapping[str, bool]) -> tuple[str, ...]:
-    """What `config` is asked about that is no configuration's; refuse what it would not look at."""
-    beside = [option for option, there in given.items() if there]
-    if beside and explain is not None:
-        raise WeaksegError(f"--explain tells of every configuration alike: leave out {' and '.join(beside)}")
-    if beside:
-        raise WeaksegError("--set changes the settings of a configuration: name it with --config")
-    return () if explain is None else (explain,)
 
 
 def _window(text: str | None) -> tuple[int, int] | None:

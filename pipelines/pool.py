@@ -213,12 +213,11 @@ class Pool:
         """Class proportions counted in the masks of a split: (N, C) float32, NaN where an image has no mask."""
         index = self.index(split)
         found_NC = np.full((len(index), len(self.classes)), np.nan, np.float32)
-        counted = set(self.storage.list(f"{pool_key(self.digest)}/{PROPORTIONS_TABLE}"))
         for part in index.parts():
-            key = part_key(self.digest, PROPORTIONS_TABLE, part)
-            if key not in counted:  # none of its images has a mask
+            try:
+                table = self.storage.read_table(part_key(self.digest, PROPORTIONS_TABLE, part))
+            except FileNotFoundError:  # none of its images has a mask
                 continue
-            table = self.storage.read_table(key)
             first, last = np.searchsorted(index.part, [part, part + 1])
             rows = pc.index_in(index.image_ids[first:last], value_set=table["image_id"].combine_chunks())
             values_MC = np.array(table["proportions"].to_pylist(), np.float32).reshape(-1, found_NC.shape[1])

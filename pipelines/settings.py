@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,29 @@ def settings(model: type[BaseModel] = Config, prefix: str = "", within: str | No
         else:
             yield Setting(full, meaning, within=within)
             yield from settings(inner, f"{full}.", within)
+
+
+def tell(source: str | None, overrides: Sequence[str] | None, name: str | None, console: "Console") -> dict[str, Any]:
+    """What the verb `config` says beside a configuration: what settings mean, or which recipes there are.
+
+    Args:
+        source: Must not be given beside a name.
+        overrides: Must not be given.
+        name: As for :func:`explain`; None = the recipes.
+        console: Where to print.
+
+    Returns:
+        What :func:`explain` or :func:`list_recipes` does.
+
+    Raises:
+        ConfigError: Something is given that would not be looked at, or there is no such setting.
+    """
+    beside = [option for option, there in (("--config", source is not None), ("--set", bool(overrides))) if there]
+    if beside and name is not None:
+        raise ConfigError([f"--explain tells of every configuration alike: leave out {' and '.join(beside)}"])
+    if beside:
+        raise ConfigError(["--set changes the settings of a configuration: name it with --config"])
+    return list_recipes(console) if name is None else explain(name, console)
 
 
 def explain(name: str, console: "Console") -> dict[str, Any]:

@@ -121,8 +121,10 @@ def _initial(config: Config, classes: int) -> tuple[dict[str, Any], ray.ObjectRe
 
     The driver alone reads or downloads them: a worker that could not would leave the others waiting for it.
     """
+    if config.model.weights is None:
+        return _model(config, classes), None
     model = build_model(**_model(config, classes))
-    return model.spec, None if config.model.weights is None else ray.put(model.encoder.state_dict())
+    return model.spec, ray.put(model.encoder.state_dict())
 
 
 def _settings(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:

@@ -61,10 +61,9 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
     lines = override(content, list(overrides))
     override(given, list(overrides))
     for name in _SECTIONS:
-        if content.get(name, ...) is None:  # a section whose every line is commented out
+        # a section whose every line is commented out, but for one that may be null
+        if content.get(name, ...) is None and Config.model_fields[name].default is not None:
             content[name] = {}
-            if Config.model_fields[name].default is None:  # or one that may be null
-                del content[name]
     run = content.get("run")
     if run is None:
         content["run"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stack[0].file.stem).strip("-._") or "run"

@@ -53,9 +53,8 @@ def keypoint_loss(
     else:
         logits_NC = read_points(logits_BCHW, points_N3, size=size)
     logits_NC = two_channels(in_float32(logits_NC))
-    loss_N = F.cross_entropy(
-        logits_NC, labels_N, ignore_index=ignore_index, reduction="none"
-    )  # none is left, -100 no class
+    # None of them is left. Torch's own, -100, would cost nothing and yet be counted.
+    loss_N = F.cross_entropy(logits_NC, labels_N, ignore_index=ignore_index, reduction="none")
     images, classes = logits_BCHW.shape[0], logits_NC.shape[1]
     group_N = image_N * classes + labels_N
     count_G = torch.bincount(group_N, minlength=images * classes)
