@@ -112,7 +112,7 @@ def seconds(config: Config, ledger: Ledger) -> dict[str, float]:
         sources = {drawn[image_id].source for image_id in read.to_pylist() if image_id in drawn}
         bill["coarse"] = _measured(table, pa.array(sorted(sources), pa.string()), per_image.coarse)
     if config.supervision.keypoints == "masks":
-        bill["keypoints"] = _keypoints(config, ledger) * per_image.pixel
+        bill["keypoints"] = _keypoints(config, ledger) * per_image.keypoint
     return bill
 
 

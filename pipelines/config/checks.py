@@ -195,7 +195,8 @@ def _training(config: Config) -> Iterator[Rule]:
         yield (
             ("training.batch_size", "cluster.workers"),
             f"expected at least two images for each of {cluster.most_workers} workers (batch normalisation cannot "
-            f"train on one), got {training.batch_size}",
+            f"train on one), got {training.batch_size}; set training.batch_size to {2 * cluster.most_workers} or more, "
+            "or fewer workers",
         )
     if training.precision != "fp32" and config.cluster.gpu is False:
         yield (

@@ -12,14 +12,17 @@ class Seconds(Section):
 
     Attributes:
         pixel: Seconds per labelled pixel (PixelPick's people took 1.42).
-        region: Seconds per labelled superpixel: one click as well.
+        region: Seconds per labelled superpixel: taken for one click as well.
+        keypoint: Seconds per keypoint: taken for one click as well.
         proportions: Seconds for the class proportions of an image (SPSS: about 20).
-        coarse: Seconds for an image's coarse polygons (Cityscapes: less than 7 minutes).
+        coarse: Seconds for an image's coarse polygons (Cityscapes' 1024x2048: less than 7 minutes; smaller ones take
+            less).
         mask: Seconds per full mask (SPSS: about 330); also for the cost of the validation split.
     """
 
     pixel: float = setting(1.42, expected="a number of seconds from 0", ge=0)
     region: float = setting(1.42, expected="a number of seconds from 0", ge=0)
+    keypoint: float = setting(1.42, expected="a number of seconds from 0", ge=0)
     proportions: float = setting(20.0, expected="a number of seconds from 0", ge=0)
     coarse: float = setting(420.0, expected="a number of seconds from 0", ge=0)
     mask: float = setting(330.0, expected="a number of seconds from 0", ge=0)

@@ -52,7 +52,6 @@ __all__ = [
     "from_records",
     "has_coarse",
     "member",
-    "open_cityscapes",
     "open_layout",
     "records",
     "render",

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.tiling import Record
+
+_SUM_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Example:
             the part of the image that a crop leaves; None where proportions hold for the whole image only.
 
     Raises:
-        ValueError: An array is of another type or shape, or a point lies outside the image.
+        ValueError: An array is of another type or shape, a point lies outside the image, or proportions are no shares.
     """
 
     image_id: str
@@ -63,8 +65,19 @@ class Example:
                     f"{self.image_id}: {name} must be integers of the image's size {size}, "
                     f"came {given.dtype} {given.shape}"
                 )
-        if self.proportions_C is not None and self.proportions_C.ndim != 1:
-            raise ValueError(f"{self.image_id}: proportions must be (C,), came {self.proportions_C.shape}")
+        if self.proportions_C is not None:
+            self._check_proportions(self.proportions_C)
+
+    def _check_proportions(self, shares_C: npt.NDArray[np.float32]) -> None:
+        if shares_C.ndim != 1 or len(shares_C) == 0:
+            raise ValueError(f"{self.image_id}: proportions must be (C,), came {shares_C.shape}")
+        total = float(shares_C.sum())
+        whole = abs(total - 1) <= _SUM_TOLERANCE or (len(shares_C) == 1 and total <= 1)
+        if not np.isnan(shares_C).all() and not (whole and (shares_C >= 0).all()):
+            raise ValueError(
+                f"{self.image_id}: proportions must be shares >= 0 that sum to 1 (of one class: from 0 to 1), or all "
+                f"NaN, came {shares_C.tolist()}"
+            )
 
 
 class Examples(Protocol):
@@ -111,30 +124,41 @@ def from_records(
     *,
     points: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
     segments: Mapping[str, npt.NDArray[np.int32]] | None = None,
-    masks: bool = True,
+    keypoints: Mapping[str, npt.NDArray[np.uint8]] | None = None,
+    proportions: Mapping[str, npt.ArrayLike] | None = None,
+    masks: bool | Literal["coarse"] = True,
 ) -> InMemory:
     """Decode records into examples.
 
     Args:
         records: What :func:`weakseg.datasets.records` gave.
         points: By image_id: labelled pixels (N, 2) as (y, x), and their classes (N,); other images have none.
-        segments: By image_id: superpixel ids (H, W).
-        masks: Whether the examples hold the records' masks.
+        segments: By image_id: superpixel ids (H, W), as of :func:`weakseg.superpixels.slic`.
+        keypoints: By image_id: classes of keypoints (H, W), 255 = none, as of
+            :func:`weakseg.supervision.sample_keypoints`.
+        proportions: By image_id: the share of each class (C,), which holds for the whole image only.
+        masks: Whether the examples hold the records' masks, or "coarse", their coarse label maps.
 
     Returns:
         The examples in the order of the records.
+
+    Raises:
+        ValueError: As :class:`Example`.
     """
     found = []
     for record in records:
         points_N2, labels_N = (points or {}).get(record.image_id, ((), ()))
+        shares = (proportions or {}).get(record.image_id)
         found.append(
             Example(
                 image_id=record.image_id,
                 image_HW3=codec.decode_image(record.image),
                 points_N2=np.asarray(points_N2, np.float32).reshape(-1, 2),
                 labels_N=np.asarray(labels_N, np.int64).reshape(-1),
-                mask_HW=record.mask if masks else None,
+                mask_HW=record.coarse if masks == "coarse" else record.mask if masks else None,
                 segments_HW=(segments or {}).get(record.image_id),
+                keypoints_HW=(keypoints or {}).get(record.image_id),
+                proportions_C=None if shares is None else np.asarray(shares, np.float32),
             )
         )
     return InMemory(found)

@@ -36,7 +36,7 @@ _EXAMPLE = '{"images": [{"image_id": "a", "polygons": [{"class": "road", "points
 
 
 def read_polygons(
-    path: Path,
+    path: str | Path,
     *,
     classes: Classes,
     image_ids: Collection[str] | pa.Array | pa.ChunkedArray,
@@ -60,6 +60,7 @@ def read_polygons(
             such as `images[3].polygons[0].points[2]`. Unknown or repeated images, unknown classes or fields, fewer
             than 3 different points, points outside the image, values of another type.
     """
+    path = Path(path)
     content = _load(path)
     faults = _Faults()
     rows = []

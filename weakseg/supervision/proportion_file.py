@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ class _Row(NamedTuple):
 
 
 def read_proportions(
-    source: str | Path,
+    source: str | Path | TextIO,
     *,
     classes: Sequence[str],
     image_ids: Sequence[str] | pa.Array | pa.ChunkedArray,
@@ -38,7 +38,7 @@ def read_proportions(
     `annotator`, each empty where it is not known.
 
     Args:
-        source: A file, or (as str) the text itself.
+        source: The file's path, or a file that is open for reading.
         classes: Names of the classes; the columns of the result are in this order.
         image_ids: The images there are.
         annotator: Who answered where the file does not say; None = `import:FILE`.
@@ -50,6 +50,7 @@ def read_proportions(
         DataError: The file cannot be read, lacks a column or has an unknown one; an id is unknown or there twice; a
             number is unreadable or negative; a row sums to something else. One line per fault, ten at most.
     """
+    source = Path(source) if isinstance(source, str) else source
     where = source.name if isinstance(source, Path) else "proportions"
     header, rows = _cells(source, where)
     faults = _header_faults(header, classes)
@@ -94,11 +95,11 @@ def _refuse(faults: Sequence[str]) -> None:
     raise DataError("\n".join([*faults[:_FAULTS_SHOWN], *([f"and {more} more"] if more > 0 else [])]))
 
 
-def _cells(source: str | Path, where: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+def _cells(source: Path | TextIO, where: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The header, and the other rows with their line numbers."""
     try:
         # utf-8-sig: spreadsheets write a byte order mark
-        text = source.read_text(encoding="utf-8-sig") if isinstance(source, Path) else source
+        text = source.read_text(encoding="utf-8-sig") if isinstance(source, Path) else source.read()
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except FileNotFoundError as error:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from weakseg import seeding
+from weakseg.errors import DataError
 from weakseg.schema import VOID
 from weakseg.training import sampler
 from weakseg.transforms import IMAGENET_MEAN, Augmentation, Sample, augment
@@ -99,19 +100,26 @@ def collate(samples: Sequence[Sample], weights: Sequence[float], *, fill: Fill =
     )
 
 
-def plain_batch(examples: "Examples", indices: Iterable[int], *, fill: Fill = IMAGENET_MEAN) -> Batch:
+def plain_batch(
+    examples: "Examples", indices: Iterable[int], *, classes: int | None = None, fill: Fill = IMAGENET_MEAN
+) -> Batch:
     """Put examples into one batch as they are.
 
     Args:
         examples: The examples.
         indices: Which of them, at least one.
+        classes: How many the model has, None = labels are not checked.
         fill: RGB of padding in 0..1.
 
     Returns:
         The batch.
+
+    Raises:
+        DataError: An example has a label that is no class.
     """
     with _one_thread():
-        samples = [augment(examples[index], None, rng=torch.Generator(), fill=fill) for index in indices]
+        chosen = [_checked(examples[index], classes) for index in indices]
+        samples = [augment(example, None, rng=torch.Generator(), fill=fill) for example in chosen]
     return collate(samples, [1.0] * len(samples), fill=fill)
 
 
@@ -145,6 +153,7 @@ def loader(
     world: int = 1,
     skip: int = 0,
     workers: int = 0,
+    classes: int | None = None,
     fill: Fill = IMAGENET_MEAN,
     pin_memory: bool = False,
 ) -> Iterable[Batch]:
@@ -163,6 +172,7 @@ def loader(
         world: Number of ranks.
         skip: How many of the first steps are left out.
         workers: Loader processes of this rank; 0 = load between the steps.
+        classes: How many the model has; an example with another label is then a DataError. None = not checked.
         fill: RGB of padding in 0..1.
         pin_memory: Whether batches go on to a GPU.
 
@@ -180,7 +190,7 @@ def loader(
     batches = sampler.rank_batches(order, batch_size=batch_size, rank=rank, world=world)
     keys = [list(zip(indices.tolist(), weights.tolist(), strict=True)) for indices, weights in batches[skip:]]
     return DataLoader(
-        _Augmented(examples, augmentation, seed, epoch, fill),
+        _Augmented(examples, augmentation, seed, epoch, classes, fill),
         batch_sampler=keys,
         collate_fn=partial(_collate_pairs, fill=fill),
         num_workers=workers,
@@ -194,17 +204,24 @@ class _Augmented(Dataset[tuple[Sample, float]]):
     """Augmented samples by (index, weight)."""
 
     def __init__(
-        self, examples: "Examples", augmentation: Augmentation | None, seed: int, epoch: int, fill: Fill
+        self,
+        examples: "Examples",
+        augmentation: Augmentation | None,
+        seed: int,
+        epoch: int,
+        classes: int | None,
+        fill: Fill,
     ) -> None:
         self._examples = examples
         self._augmentation = augmentation
         self._seed = seed
         self._epoch = epoch
+        self._classes = classes
         self._fill = fill
 
     def __getitem__(self, key: tuple[int, float]) -> tuple[Sample, float]:
         index, weight = key
-        example = self._examples[index]
+        example = _checked(self._examples[index], self._classes)
         rng = seeding.torch_generator(self._seed, "augment", round=self._epoch, image_id=example.image_id)
         return augment(example, self._augmentation, rng=rng, fill=self._fill), weight
 
@@ -212,6 +229,27 @@ class _Augmented(Dataset[tuple[Sample, float]]):
         """A whole batch at once: the DataLoader calls this where it is there."""
         with _one_thread():
             return [self[key] for key in keys]
+
+
+def _checked(example: "Example", classes: int | None) -> "Example":
+    """The example, refused if it has a label that a model of so many classes cannot learn."""
+    if classes is None:
+        return example
+    for name in ("labels_N", "mask_HW", "keypoints_HW", "counted_HW"):
+        labels = getattr(example, name)
+        if labels is None or labels.size == 0:
+            continue
+        known = np.where(labels == VOID, 0, labels)  # one channel tells two classes apart
+        wrong = int(known.max()) if known.min() >= 0 else int(known.min())
+        if not 0 <= wrong < max(2, classes):
+            raise DataError(
+                f"{example.image_id}: {name} holds class {wrong}, but the model has classes 0 to {max(2, classes) - 1} "
+                f"({VOID} is void): put the label right, or build the model with more classes"
+            )
+    shares_C = example.proportions_C
+    if shares_C is not None and len(shares_C) != classes:
+        raise DataError(f"{example.image_id}: expected proportions of {classes} class(es), came {len(shares_C)}")
+    return example
 
 
 def _collate_pairs(pairs: list[tuple[Sample, float]], *, fill: Fill) -> Batch:

@@ -128,7 +128,8 @@ def fit(
     Raises:
         ValueError: An argument is out of range, the batch size cannot be shared by the ranks, or precision and device
             do not go together.
-        DataError: There is no example, or none has a label that an active term reads.
+        DataError: There is no example, none has a label that an active term reads, or one has a label that is no class
+            of the model (for models of :func:`weakseg.models.build_model`; others are torch's to complain).
         WeaksegError: The loss became infinite or NaN, or the state is of another training.
     """
     device = torch.device(device)
@@ -176,6 +177,7 @@ def fit(
             world=world,
             skip=len(running["rows"]) if running else 0,
             workers=loader_workers,
+            classes=_classes(model),
             fill=_padding(model),
             pin_memory=device.type == "cuda",
         )
@@ -211,6 +213,7 @@ def fit(
                 autocast=PRECISIONS[precision],
                 rank=rank,
                 world=world,
+                classes=_classes(model),
                 fill=_padding(model),
             )
             if stopping is not None:
@@ -281,6 +284,12 @@ def _padding(model: nn.Module) -> tuple[float, float, float]:
         return IMAGENET_MEAN
     red, green, blue = mean.flatten().tolist()
     return red, green, blue
+
+
+def _classes(model: nn.Module) -> int | None:
+    """How many classes a model of `build_model` has; None = another model."""
+    spec = getattr(model, "spec", None)
+    return int(spec["classes"]) if isinstance(spec, Mapping) and "classes" in spec else None
 
 
 def _check(*, epochs: int, device: torch.device, precision: str, world: int) -> None:

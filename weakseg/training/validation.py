@@ -26,6 +26,7 @@ def validation_loss(
     autocast: torch.dtype | None = None,
     rank: int = 0,
     world: int = 1,
+    classes: int | None = None,
     fill: data.Fill,
 ) -> float:
     """Weighted sum of the terms' means over all examples, in evaluation mode and without augmentation.
@@ -42,17 +43,21 @@ def validation_loss(
         autocast: The type of the forward pass, None = float32.
         rank: This rank, which takes every world-th example.
         world: Number of ranks.
+        classes: How many the model has, None = labels are not checked.
         fill: RGB of padding in 0..1.
 
     Returns:
         The loss.
+
+    Raises:
+        DataError: An example has a label that is no class.
     """
     sums: dict[str, losses.Term] = {}
     mine = range(rank, len(examples), world)
     with evaluating(model):
         for start in range(0, len(mine), batch_size):
             indices = mine[start : start + batch_size]
-            batch = data.plain_batch(examples, indices, fill=fill).to(device)
+            batch = data.plain_batch(examples, indices, classes=classes, fill=fill).to(device)
             with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
                 output = model(batch.image_B3HW)
             for name, term in losses.objective(output, batch, weights=weights, class_weight_C=class_weight_C).items():

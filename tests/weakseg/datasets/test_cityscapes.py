@@ -7,7 +7,8 @@ from layouts import indices, picture, write_array, write_cityscapes
 from PIL import Image
 
 from weakseg import codec
-from weakseg.datasets import Coarse, open_cityscapes, open_layout, records
+from weakseg.datasets import Coarse, open_layout, records
+from weakseg.datasets.cityscapes import open_cityscapes
 from weakseg.errors import DataError, ImageError
 
 # Cordts et al., table of label definitions: what evaluation counts; every other id is void.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from weakseg import codec
-from weakseg.datasets import Example, InMemory, from_records, open_layout, records
+from weakseg.datasets import Coarse, Example, InMemory, from_records, open_layout, records
 
 
 @pytest.fixture
@@ -27,6 +27,22 @@ def test_records_become_examples_with_their_points(found):
     assert len(examples[0].labels_N) == 0
     assert examples[2].segments_HW is not None
     assert examples[0].segments_HW is None
+
+
+def test_records_become_examples_with_what_is_known_of_their_images(found):
+    dots = np.full((32, 40), 255, np.uint8)
+    shares = {"scene-000001": [0.25, 0.75, 0, 0]}
+    examples = from_records(found, keypoints={"scene-000000": dots}, proportions=shares)
+    assert examples[1].proportions_C.tolist() == [0.25, 0.75, 0, 0]
+    assert examples[0].keypoints_HW is dots
+    assert (examples[0].proportions_C, examples[1].keypoints_HW) == (None, None)
+
+
+def test_coarse_maps_can_stand_in_for_masks():
+    layout = open_layout("scenes", None, images=4, size=(32, 40))
+    source = next(iter(layout.sources()))
+    (record,) = records(layout, source, coarse=Coarse("masks"), coarsen=lambda mask_HW, **_: np.full_like(mask_HW, 255))
+    assert (from_records([record], masks="coarse")[0].mask_HW == 255).all()
 
 
 def test_masks_can_be_kept_out(found):
@@ -59,6 +75,11 @@ def test_a_list_of_examples():
         ({"mask_HW": np.zeros((6, 4), np.uint8)}, r"mask_HW must be integers of the image's size \(4, 6\)"),
         ({"segments_HW": np.zeros((4, 6))}, "segments_HW must be integers .* came float64"),
         ({"proportions_C": np.zeros((2, 2), np.float32)}, r"proportions must be \(C,\)"),
+        ({"proportions_C": np.float32([20, 30, 50])}, r"a: proportions must be shares .* came \[20.0, 30.0, 50.0\]"),
+        ({"proportions_C": np.float32([-0.5, 1.5])}, "shares >= 0 that sum to 1"),
+        ({"proportions_C": np.float32([0.5, 0.3])}, "shares >= 0 that sum to 1"),
+        ({"proportions_C": np.float32([np.nan, 1.0])}, "or all NaN"),
+        ({"proportions_C": np.float32([1.5])}, "of one class: from 0 to 1"),
     ],
 )
 def test_what_training_would_misread_is_refused(changes, message):
@@ -68,6 +89,7 @@ def test_what_training_would_misread_is_refused(changes, message):
         "labels_N": np.int64([0, 255]),
         "mask_HW": np.zeros((4, 6), np.uint8),
     }
-    Example("a", **right)
+    for fine in ([0.2, 0.79], [np.nan, np.nan], [0.4], [0.0]):
+        Example("a", **right, proportions_C=np.float32(fine))
     with pytest.raises(ValueError, match=message):
         Example("a", **{**right, **changes})

@@ -18,7 +18,7 @@ def test_recorded_times_are_summed_and_missing_ones_filled_by_kind() -> None:
 
 
 def test_a_kind_without_a_time_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'scribble'.*coarse, mask, pixel"):
+    with pytest.raises(ValueError, match=r"'scribble'.*coarse, keypoint, mask, pixel"):
         annotation_seconds(_labels(("scribble", None)))
     assert annotation_seconds(_labels(("scribble", 4.0))) == 4
 
@@ -67,7 +67,9 @@ def test_a_bill_by_kind() -> None:
 
 
 def test_a_bill_that_cannot_be_made() -> None:
-    with pytest.raises(ValueError, match="kind 'box', 'scribble': known are coarse, mask, pixel, proportions, region"):
+    with pytest.raises(
+        ValueError, match="kind 'box', 'scribble': known are coarse, keypoint, mask, pixel, proportions, region"
+    ):
         bill({"scribble": 1, "pixel": 1, "box": 1})
     with pytest.raises(ValueError, match="counts >= 0"):
         bill({"pixel": -1})

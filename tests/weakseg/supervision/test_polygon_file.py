@@ -70,7 +70,7 @@ def test_takes_the_ids_of_a_table_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "drawn.json"
     path.write_text(json.dumps({"images": [_image("b")]}))
     for ids in (pa.array(IDS), pa.chunked_array([IDS[:1], IDS[1:]]), set(IDS), dict.fromkeys(IDS)):
-        assert read_polygons(path, classes=CLASSES, image_ids=ids)["image_id"].to_pylist() == ["b"]
+        assert read_polygons(str(path), classes=CLASSES, image_ids=ids)["image_id"].to_pylist() == ["b"]
 
 
 def test_no_image_is_no_row(tmp_path: Path) -> None:

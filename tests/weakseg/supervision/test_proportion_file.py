@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ CLASSES = ["land", "water"]
 
 
 def read(text: str, classes: list[str] = CLASSES, **options: str) -> dict[str, list[float]]:
-    table = read_proportions(text, classes=classes, image_ids=IDS, **options)
+    table = read_proportions(io.StringIO(text), classes=classes, image_ids=IDS, **options)
     assert table.schema == PROPORTIONS
     shares = [[round(share, 6) for share in row] for row in table["proportions"].to_pylist()]
     return dict(zip(table["image_id"].to_pylist(), shares, strict=True))
@@ -56,19 +57,22 @@ def test_a_file_of_a_spreadsheet(tmp_path: Path) -> None:
 
 
 def test_a_class_may_have_the_name_of_an_optional_column() -> None:
-    table = read_proportions("image_id,seconds,water\na,0.25,0.75\n", classes=["seconds", "water"], image_ids=IDS)
+    text = io.StringIO("image_id,seconds,water\na,0.25,0.75\n")
+    table = read_proportions(text, classes=["seconds", "water"], image_ids=IDS)
     assert table["proportions"].to_pylist() == [[0.25, 0.75]]
     assert table["seconds"].to_pylist() == [None]
 
 
-def test_ids_from_a_table() -> None:
-    text = "image_id,land,water\nb,1,0\n"
+def test_ids_from_a_table(tmp_path: Path) -> None:
+    path, other = tmp_path / "mine.csv", tmp_path / "other.csv"
+    path.write_text("image_id,land,water\nb,1,0\n")
+    other.write_text("image_id,land,water\nz,1,0\n")
     for ids in (pa.array(IDS), pa.chunked_array([IDS[:1], IDS[1:]])):
-        assert read_proportions(text, classes=CLASSES, image_ids=ids)["image_id"].to_pylist() == ["b"]
+        assert read_proportions(str(path), classes=CLASSES, image_ids=ids)["image_id"].to_pylist() == ["b"]
         with pytest.raises(DataError, match="unknown image_id 'z', expected one of the 4 there are, such as 'a'"):
-            read_proportions("image_id,land,water\nz,1,0\n", classes=CLASSES, image_ids=ids)
+            read_proportions(other, classes=CLASSES, image_ids=ids)
     with pytest.raises(DataError, match="expected one of the 0 there are$"):
-        read_proportions(text, classes=CLASSES, image_ids=[])
+        read_proportions(path, classes=CLASSES, image_ids=[])
 
 
 HEADER = "image_id,land,water,seconds\n"

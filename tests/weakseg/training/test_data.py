@@ -1,10 +1,12 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from weakseg.datasets.examples import Example, InMemory
+from weakseg.errors import DataError
 from weakseg.training import Batch, collate, has_label, loader, plain_batch
 from weakseg.transforms import IMAGENET_MEAN, Augmentation, augment
 
@@ -209,3 +211,25 @@ def test_an_error_in_a_loader_process_is_not_swallowed():
 )
 def test_what_a_term_can_read(example, terms, found):
     assert has_label(InMemory([_example("z", void=True, points=0), example]), terms) is found
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes", "message"),
+    [
+        ({"mask_HW": np.full((6, 8), 7, np.uint8)}, 3, "b: mask_HW holds class 7, but the model has classes 0 to 2"),
+        (
+            {"points_N2": np.zeros((2, 2), np.float32), "labels_N": np.full(2, -100)},
+            3,
+            "b: labels_N holds class -100, but",
+        ),
+        ({"keypoints_HW": np.full((6, 8), 2, np.uint8)}, 1, "b: keypoints_HW holds class 2, .* classes 0 to 1 "),
+        ({"proportions_C": np.float32([0.5, 0.5])}, 3, r"b: expected proportions of 3 class\(es\), came 2"),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_label_that_is_no_class_is_refused_with_its_image(changes, classes, message, plain):
+    examples = InMemory([_example("a", points=0, mask=False), _with(image_id="b", **changes)])
+    read = partial(plain_batch, indices=range(2)) if plain else partial(_all, augmentation=None, batch_size=2)
+    with pytest.raises(DataError, match=message):
+        read(examples, classes=classes)
+    read(examples)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import nn
 import weakseg
 from weakseg.datasets.examples import Example, InMemory
 from weakseg.errors import DataError, WeaksegError
-from weakseg.models import Output
+from weakseg.models import Output, build_model
 from weakseg.training import (
     build_optimizer,
     build_scheduler,
@@ -211,6 +212,15 @@ def test_images_without_a_label_are_visited_and_count_nothing():
 def test_what_cannot_be_trained(options, error, message):
     with pytest.raises(error, match=message):
         _fit(**options)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_class_that_the_model_lacks_is_refused_by_image(validated):
+    wrong = InMemory([replace(_images(2, masks=True)[1], image_id="odd", mask_HW=np.full((8, 8), 3, np.uint8))])
+    given = {"validation": wrong, "loss_weights": {"mask": 1.0}} if validated else {"loss_weights": {"mask": 1.0}}
+    model = build_model("fcn8", encoder="squeezenet1_0", classes=3)
+    with pytest.raises(DataError, match="odd: mask_HW holds class 3, but the model has classes 0 to 2"):
+        _fit(model, _images(2, masks=True) if validated else wrong, epochs=1, batch_size=2, **given)
 
 
 def test_no_images():
