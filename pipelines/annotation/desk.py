@@ -214,9 +214,10 @@ class Desk:
                 continue
             if row.withdrawn:
                 raise Refused("bad_request", "There is no answer to take back.")
-            known = leases.since(db, *lease) is not None or answered_at(db, row.place, row.annotator)
+            again = answered_at(db, row.place, row.annotator)  # taken back: theirs to give anew, whoever has the image
+            known = again or leases.since(db, *lease) is not None
             enough = len(given) >= needed(given, question, frozenset(self.people))
-            if enough or not leases.take(db, *lease, now=self.clock(), lifetime=self.lifetime):
+            if enough or not (leases.take(db, *lease, now=self.clock(), lifetime=self.lifetime) or again):
                 if not known:
                     raise Refused("not_yours", "This image is somebody else's.")
                 raise Refused("lease_lost", "This image went to somebody else while you were away.")

@@ -264,6 +264,37 @@ def test_what_was_taken_back_is_kept_for_a_second_thought(tmp_path: Path):
     assert desk.rounds[0].complete(1.0)
 
 
+def test_an_answer_taken_back_is_given_anew_while_another_has_the_image(tmp_path: Path):
+    _, desk, _ = opened(tmp_path, annotators=("anna", "ben"), images=1, overrides=["labelling.repeat=1.0"])
+    (image_id,) = images(desk, "anna")
+    answer(desk, "anna", image_id)
+    assert images(desk, "anna") == []  # given back
+    assert images(desk, "ben") == [image_id]
+    question = desk.rounds[0].questions[0]
+    row = desk.rounds[0].mine(question, "anna")
+    assert row is not None
+    back = desk.add("anna", [Entry(question, None, None, 0.5, row.answer_id)])[0]
+    again = desk.add("anna", [Entry(question, 2, None, 0.5, back.answer_id)])[0]
+    assert desk.rounds[0].given(question) == {"anna": again}
+    assert answer(desk, "ben", image_id, 2) == 3
+
+
+def test_an_answer_taken_back_that_another_gave_meanwhile_is_not_wanted_twice(tmp_path: Path):
+    _, desk, clock = opened(tmp_path, annotators=("anna", "ben"), images=1)
+    (image_id,) = images(desk, "anna")
+    answer(desk, "anna", image_id)
+    question = desk.rounds[0].questions[0]
+    row = desk.rounds[0].mine(question, "anna")
+    assert row is not None
+    back = desk.add("anna", [Entry(question, None, None, 0.5, row.answer_id)])[0]
+    clock.now += 601
+    assert images(desk, "ben") == [image_id]
+    assert answer(desk, "ben", image_id) == 1
+    with pytest.raises(Refused) as caught:
+        desk.add("anna", [Entry(question, 2, None, 0.5, back.answer_id)])
+    assert caught.value.code == "lease_lost"
+
+
 def test_a_file_that_disagrees_brings_a_person_in(tmp_path: Path):
     from pipelines.annotation import exchange
 
