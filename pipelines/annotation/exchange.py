@@ -1,7 +1,8 @@
 """`weakseg annotate --export FILE` and `--import FILE`: questions out, answers in, without the page."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,7 +59,7 @@ def export_file(desk: Desk, path: Path) -> int:
     """Write every question with each answer to it, or none; how many rows."""
     pool = desk.ledger.pool
     names, cut = pool.classes.names, dict(views(pool))
-    files = {row["image_id"]: PurePosixPath(row["source"]).name for row in pool.rows(["image_id", "source"])}
+    files = _files({row["image_id"]: row["source"] for row in pool.rows(["image_id", "source"])})
     rows = []
     for number in sorted(desk.rounds):
         standing = desk.rounds[number]
@@ -107,6 +108,13 @@ def import_file(desk: Desk, path: Path) -> int:
     for start in range(0, len(fresh), 1000):
         desk.answers.add(fresh[start : start + 1000])
     return len(fresh)
+
+
+def _files(sources: Mapping[str, str]) -> dict[str, str]:
+    """What the images' files are called: by their names, by their paths where another one has that name too."""
+    often = Counter(PurePosixPath(source).name for source in set(sources.values()))
+    names = {image_id: PurePosixPath(source).name for image_id, source in sources.items()}
+    return {image_id: name if often[name] == 1 else sources[image_id] for image_id, name in names.items()}
 
 
 def _in_file(x: int, y: int, view: View, *, tiled: bool) -> dict[str, float | int]:

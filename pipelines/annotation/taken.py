@@ -29,7 +29,9 @@ class Taken:
         self._void = void_mark(self._names)
         self._cut = dict(views(pool))
         self._tiled = pool.manifest["settings"]["tile"] is not None
-        self._images = Names(list(self._cut), [view.source for view in self._cut.values()])
+        files = {row["image_id"]: row["source"] for row in pool.rows(["image_id", "source"])}
+        sources = [view.source for view in self._cut.values()]
+        self._images = Names(list(self._cut), sources, [files[image_id] for image_id in self._cut])
         self._train = set(pool.index("train").image_ids.to_pylist())
         self._asked = {
             (place[2], place[3], place[4], place[1]): place
@@ -165,18 +167,18 @@ class Taken:
 class Names:
     """Finds images by what other tools call them: paths, file names, with or without an ending."""
 
-    def __init__(self, image_ids: Sequence[str], sources: Sequence[str]) -> None:
+    def __init__(self, image_ids: Sequence[str], sources: Sequence[str], files: Sequence[str] = ()) -> None:
         self._exact: dict[str, list[str]] = defaultdict(list)
         self._ends: dict[str, set[str]] = defaultdict(set)
-        for image_id, source in zip(image_ids, sources, strict=True):
-            for name in {image_id, source}:
+        self._of_source: dict[str, list[str]] = defaultdict(list)
+        for image_id, source, file in zip(image_ids, sources, files or sources, strict=True):
+            self._of_source[source].append(image_id)
+            for name in {image_id, source, file}:
                 self._exact[name].append(image_id)
+            for name in {image_id, source}:
                 parts = name.split("/")
                 for start in range(len(parts)):
                     self._ends["/".join(parts[start:])].add(source)
-        self._of_source: dict[str, list[str]] = defaultdict(list)
-        for image_id, source in zip(image_ids, sources, strict=True):
-            self._of_source[source].append(image_id)
 
     def find(self, name: str) -> list[str]:
         """The image of a name, all windows of it where it was cut; none where it is unknown or could be several."""

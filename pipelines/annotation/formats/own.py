@@ -149,7 +149,7 @@ def write_via(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: d
         path: The file.
         rows: Questions with `via_x` and `via_y` in pixels of the image file.
         names: The classes.
-        files: The image file's name of every image_id.
+        files: What the image file of every image_id is called.
         run: The run's name.
     """
     images: dict[str, Any] = {}

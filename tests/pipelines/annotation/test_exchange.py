@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,31 @@ def test_a_project_for_via_names_files_and_classes(desk: Desk, tmp_path: Path):
     region = project["_via_img_metadata"]["000.png-1"]["regions"][0]
     y, x = desk.rounds[0].questions[0].place[3:5]
     assert region["shape_attributes"] == {"name": "point", "cx": x, "cy": y}
+
+
+def test_images_of_one_file_name_are_two_for_via(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_data = annotation_site.write_data
+
+    def with_a_twin(folder: Path, **options: Any) -> None:
+        write_data(folder, **options)
+        for kind in ("images", "masks"):
+            (folder / kind / "train" / "b").mkdir()
+            shutil.copy(folder / kind / "train" / "000.png", folder / kind / "train" / "b")
+
+    monkeypatch.setattr(annotation_site, "write_data", with_a_twin)
+    desk = annotation_site.site(tmp_path, images=2).desk()
+    path = tmp_path / "a.via.json"
+    assert exchange.export_file(desk, path) == 9
+    project = json.loads(path.read_text())
+    files = {key: image["filename"] for key, image in project["_via_img_metadata"].items()}
+    assert sorted(files.values()) == ["001.png", "images/train/000.png", "images/train/b/000.png"]
+    assert list(files) == project["_via_image_id_list"] == [f"{name}-1" for name in files.values()]
+    for image in project["_via_img_metadata"].values():
+        for region in image["regions"]:
+            region["region_attributes"]["class"] = "water"
+    assert exchange.import_file(desk, written(path, project)) == 9
+    desk.refresh(now=True)
+    assert desk.rounds[0].complete(1.0)
 
 
 def test_a_corrected_file_corrects(desk: Desk, tmp_path: Path):

@@ -280,6 +280,12 @@ def test_a_dot_may_be_part_of_the_name():
     assert names.find("a/1.png") == ["a/1"]
 
 
+def test_a_file_of_the_data_set_is_its_image_whatever_else_ends_so():
+    ids, files = ["a/1", "b/a/1"], ["images/a/1.png", "images/b/a/1.png"]
+    assert Names(ids, ids).find("images/a/1.png") == []
+    assert [Names(ids, ids, files).find(name) for name in files] == [["a/1"], ["b/a/1"]]
+
+
 def test_an_image_that_was_cut_is_all_its_windows_and_each_by_itself():
     names = Names(["a@0_0", "a@0_9", "b@0_0"], ["a", "a", "b"])
     assert names.find("folder/a.png") == names.find("a") == ["a@0_0", "a@0_9"]
