@@ -33,12 +33,11 @@ class Taken:
         sources = [view.source for view in self._cut.values()]
         self._images = Names(list(self._cut), sources, [files[image_id] for image_id in self._cut])
         self._train = set(pool.index("train").image_ids.to_pylist())
-        self._asked = {
-            (place[2], place[3], place[4], place[1]): place
-            for number in sorted(desk.rounds)
-            for place in desk.rounds[number].by_place
-        }
-        self._by_round = {place: place for standing in desk.rounds.values() for place in standing.by_place}
+        # By round, and under None what was asked last.
+        self._asked: dict[tuple[Any, ...], Place] = {}
+        for number in sorted(desk.rounds):
+            for place in desk.rounds[number].by_place:
+                self._asked[None, *place[1:5]] = self._asked[number, *place[1:5]] = place
         self._coarse = desk.ledger.record["config"]["supervision"]["coarse"] == "people"
         self.said: dict[tuple[Any, ...], str] = {}
         self._before = {row.place[1:]: row.place for row in desk.answers.since() if row.annotator == self._annotator}
@@ -73,8 +72,7 @@ class Taken:
     def _image(self, kind: str, image_id: str) -> Place:
         """The question about a whole image: that of a round, else that of this file's answer before, else a new one."""
         what = kind, image_id, -1, -1, -1
-        asked = next((place for place in self._by_round if place[1:] == what), None)
-        return asked or self._before.get(what) or (max(self._desk.rounds), *what)
+        return self._asked.get((None, *what[:4])) or self._before.get(what) or (max(self._desk.rounds), *what)
 
     def _whole(self, shape: Shape, found: Sequence[str]) -> None:
         """An answer about an image as a whole, from our own files."""
@@ -126,12 +124,11 @@ class Taken:
             if place is None:
                 continue
             y, x = place
-            kind = "pixel" if shape.segment is None else "region"
-            asked = self._asked.get((image_id, y, x, kind))
-            if shape.round is not None:
-                named = (shape.round, kind, image_id, y, x, -1 if shape.segment is None else shape.segment)
-                asked = self._by_round.get(named, asked)
-            if asked is None and (image_id not in self._train or kind == "region"):
+            # Other tools do not say whether a pixel is meant or the superpixel around it: what was asked tells.
+            kinds = ("pixel", "region") if shape.segment is None else ("region",)
+            keys = [(number, kind, image_id, y, x) for number in (shape.round, None) for kind in kinds]
+            asked = next((self._asked[key] for key in keys if key in self._asked), None)
+            if asked is None and (image_id not in self._train or shape.segment is not None):
                 self._fault(shape, f"{image_id} is not asked there, and no training image: nothing may learn from it")
                 return
             what = "pixel", image_id, y, x, -1

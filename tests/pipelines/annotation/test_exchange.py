@@ -111,6 +111,27 @@ def test_images_of_one_file_name_are_two_for_via(tmp_path: Path, monkeypatch: py
     assert desk.rounds[0].complete(1.0)
 
 
+@pytest.mark.parametrize("name", ["a.via.json", "a.csv", "a.xml"])
+def test_regions_are_answered_at_the_pixel_that_points_at_them(tmp_path: Path, name: str):
+    desk = annotation_site.site(tmp_path, images=2, kind="region").desk()
+    path, asked = tmp_path / name, desk.rounds[0].questions
+    if name == "a.via.json":
+        exchange.export_file(desk, path)
+        path.write_text(path.read_text().replace('"class": ""', '"class": "water"'))
+    elif name == "a.csv":
+        rows = [f"{image_id},{y},{x},water" for _, _, image_id, y, x, _ in (question.place for question in asked)]
+        path.write_text("\n".join(["image_id,y,x,class", *rows]))
+    else:
+        marks = [f'<points label="water" points="{question.place[4]}.5,{question.place[3]}.5"/>' for question in asked]
+        size = 'width="64" height="48"'
+        images = [f'<image name="00{n}.png" {size}>{"".join(marks[3 * n : 3 * n + 3])}</image>' for n in range(2)]
+        path.write_text(f"<annotations>{''.join(images)}</annotations>")
+    assert exchange.import_file(desk, path) == 6
+    assert {row.place for row in desk.answers.since()} == {question.place for question in asked}
+    desk.refresh(now=True)
+    assert desk.rounds[0].complete(1.0)
+
+
 def test_a_corrected_file_corrects(desk: Desk, tmp_path: Path):
     y, x = desk.rounds[0].questions[0].place[3:5]
     path = tmp_path / "a.csv"
