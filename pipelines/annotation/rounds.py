@@ -121,6 +121,13 @@ class Standing:
         found = decide(_classes(given))
         return 255 if found is None and not self.lacks(question) else found
 
+    def tied(self, question: Question) -> bool:
+        """Whether people differ about a pixel or region, and nobody is left to ask."""
+        given = self.given(question)
+        return (
+            question.page == "pixel" and len(given) > 1 and decide(_classes(given)) is None and not self.lacks(question)
+        )
+
 
 @dataclass
 class Tally:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.annotation.answers import Answer, Place, encode
+from pipelines.annotation.answers import Answer, Place, encode, heads
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import Shape
 from pipelines.annotation.formats.own import void_mark
@@ -19,12 +19,22 @@ _ROUNDING = 0.01
 
 
 class Taken:
-    """The shapes of a file as answers, and what is wrong with them."""
+    """The shapes of a file as answers, and what is wrong with them.
+
+    Args:
+        desk: The questions and answers of the run.
+        file: The file's name.
+
+    Attributes:
+        annotator: As whom the file counts where it does not say who answered.
+        current: The last answers before the file, by question, then by annotator; withdrawals too.
+        faults: What is wrong.
+    """
 
     def __init__(self, desk: Desk, file: str) -> None:
         pool = desk.ledger.pool
         self.faults: list[str] = []
-        self._annotator, self._desk = f"import:{file}", desk
+        self.annotator, self._desk = f"import:{file}", desk
         self._names = {name: number for number, name in enumerate(pool.classes.names)}
         self._void = void_mark(self._names)
         self._cut = dict(views(pool))
@@ -39,9 +49,9 @@ class Taken:
             for place in desk.rounds[number].by_place:
                 self._asked[None, *place[1:5]] = self._asked[number, *place[1:5]] = place
         self._coarse = desk.ledger.record["config"]["supervision"]["coarse"] == "people"
-        self.said: dict[tuple[Any, ...], str] = {}
-        self._before = {row.place[1:]: row.place for row in desk.answers.since() if row.annotator == self._annotator}
-        self._points: dict[tuple[Any, ...], Answer] = {}
+        self.current = heads(desk.answers.since())
+        self._before = {place[1:]: place for place, given in self.current.items() if self.annotator in given}
+        self._points: dict[tuple[Place, str], Answer] = {}
         self._areas: dict[str, list[Polygon]] = defaultdict(list)
         self._seconds: dict[str, float] = defaultdict(float)
 
@@ -62,11 +72,11 @@ class Taken:
             self._area(shape, found, label)
 
     def rows(self) -> list[Answer]:
-        """What they come to: one row per point, one per image with areas."""
+        """What they come to: one row per point and annotator, one per image with areas."""
         rows = list(self._points.values())
         for image_id, polygons in self._areas.items():
             where = self._image("coarse", image_id)
-            rows.append(Answer(*where, self._annotator, None, encode_polygons(polygons), self._seconds[image_id]))
+            rows.append(Answer(*where, self.annotator, None, encode_polygons(polygons), self._seconds[image_id]))
         return rows
 
     def _image(self, kind: str, image_id: str) -> Place:
@@ -108,14 +118,12 @@ class Taken:
                     self.faults.append(f"{where}: a point lies outside the image of {width} x {height} pixels")
                     return
             value = encode_polygons(Polygon(self._names[label], area[0], area[1:]) for _, label, area in shape.drawn)
-        where = self._image(kind, found[0])
         class_id = schema.VOID if value is None else None
-        self._keep(Answer(*where, self._annotator, class_id, value, shape.seconds), shape)
+        self._keep(self._image(kind, found[0]), class_id, value, shape)
 
-    def _keep(self, answer: Answer, shape: Shape) -> None:
-        self._points[answer.place] = answer
-        if shape.annotator is not None:
-            self.said[answer.place] = shape.annotator
+    def _keep(self, where: Place, class_id: int | None, value: str | None, shape: Shape) -> None:
+        who = shape.annotator or self.annotator
+        self._points[where, who] = Answer(*where, who, class_id, value, shape.seconds)
 
     def _point(self, shape: Shape, found: Sequence[str], label: int) -> None:
         assert shape.point is not None
@@ -133,7 +141,10 @@ class Taken:
                 return
             what = "pixel", image_id, y, x, -1
             where = asked or self._before.get(what) or (max(self._desk.rounds), *what)
-            self._keep(Answer(*where, self._annotator, label, None, shape.seconds), shape)
+            given = self.current.get(where, {})
+            said = {answer.class_id for answer in given.values() if not answer.withdrawn}
+            if not (shape.again and self.annotator not in given and label in said):
+                self._keep(where, label, None, shape)
             return
         self._fault(shape, f"the point {shape.point} lies outside the image")
 

@@ -41,6 +41,7 @@ class Shape:
         segment: The superpixel that was asked about; only our own files know it.
         round: The round that asked; only our own files know it.
         annotator: Who answered; only our own files know it.
+        again: Whether it may be an answer that was written to the file without who gave it.
         kind: proportions or coarse: an answer about the whole image, from our own files; None = a point or an area.
         shares: The proportions, by class.
         drawn: The polygons, each with its class and its place in the file; None = the annotator cannot tell.
@@ -57,6 +58,7 @@ class Shape:
     segment: int | None = None
     round: int | None = None
     annotator: str | None = None
+    again: bool = False
     kind: str | None = None
     shares: dict[str, float] | None = None
     drawn: tuple[tuple[str, str, Area], ...] | None = None

@@ -654,3 +654,138 @@ def test_so_it_is_of_whole_images(tmp_path: Path, kind: str):
     other = annotation_site.site(tmp_path / "two", **made).desk()
     assert exchange.import_file(other, tmp_path / "a.csv") == 1
     assert [(row.class_id, row.value) for row in other.answers.since()] == [(255, None)]
+
+
+def answered(desk: Desk, who: str, class_id: int) -> None:
+    """Answer everything that an annotator is asked on the page of pixels."""
+    standing, image_ids = desk.work(who, "pixel", 8)
+    for image_id in image_ids:
+        for question in standing.by_image["pixel", image_id]:
+            desk.add(who, [Entry(question, class_id, None, 1.0, "")])
+    desk.work(who, "pixel", 8)  # done with, and given back
+
+
+def changed(path: Path, label: str, *, rows: int) -> None:
+    """Give the first answers of an export another class."""
+    if path.suffix == ".csv":
+        table = list(csv.DictReader(path.open()))
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, table[0])
+            writer.writeheader()
+            writer.writerows(row | ({"class": label} if number < rows else {}) for number, row in enumerate(table))
+        return
+    content = json.loads(path.read_text())
+    if "questions" in content:
+        entries = content["questions"]
+    else:
+        images = content["_via_img_metadata"].values()
+        entries = [region["region_attributes"] for image in images for region in image["regions"]]
+    for entry in entries[:rows]:
+        entry["class"] = label
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json", "out.via.json"])
+def test_a_correction_in_an_export_is_its_annotators(tmp_path: Path, name: str):
+    site = annotation_site.site(tmp_path, images=2)
+    desk, path, told = site.desk(), tmp_path / name, []
+    answered(desk, "anna", 1)
+    exchange.export_file(desk, path)
+    changed(path, "house", rows=2)
+    assert exchange.import_file(desk, path, say=told.append) == 2
+    assert told == [
+        f"asked: 2 answers from {path}",
+        "asked: 2 of them correct what the annotators that it names had answered",
+    ]
+    assert exchange.import_file(desk, path) == 0
+    assert len(desk.answers.since()) == 8  # what was corrected is kept
+    desk.answers.close()
+    rows = site.close(0).to_pylist()
+    assert sorted(row["class_id"] for row in rows) == [1, 1, 1, 1, 2, 2]
+    assert {row["annotator"] for row in rows} == {"browser:anna"}
+
+
+def test_everyone_in_an_export_may_be_corrected_and_those_unknown_here_are_the_files(tmp_path: Path):
+    desk = annotation_site.site(
+        tmp_path, images=1, pixels=1, annotators=("anna", "ben"), overrides=["labelling.repeat=1.0"]
+    ).desk()
+    for who in ("anna", "ben"):
+        answered(desk, who, 1)
+    (question,) = desk.rounds[0].questions
+    _, _, image_id, y, x, _ = question.place
+    rows = [f"{image_id},{y},{x},house,{who}" for who in ("anna", "ben", "carl", "dora")]
+    path = written(tmp_path / "a.csv", "\n".join(["image_id,y,x,class,annotator", *rows]))
+    assert exchange.import_file(desk, path) == 3
+    desk.refresh()
+    given = {name: row.class_id for name, row in desk.rounds[0].given(question).items()}
+    assert given == {"anna": 2, "ben": 2, "import:a.csv": 2}
+
+
+@pytest.mark.parametrize("names", ["kept", "dropped"])
+def test_an_export_for_via_says_nothing_twice(tmp_path: Path, names: str):
+    """What it does not change are the answers of those who gave them, also in a file that does not name them."""
+    site = annotation_site.site(tmp_path, images=2, annotators=("anna", "ben"), overrides=["labelling.repeat=1.0"])
+    desk, path = site.desk(), tmp_path / "a.via.json"
+    answered(desk, "anna", 1)
+    exchange.export_file(desk, path)
+    if names == "dropped":
+        project = json.loads(path.read_text())
+        for image in project["_via_img_metadata"].values():
+            for region in image["regions"]:
+                assert region["region_attributes"].pop("annotator") == "anna"
+                assert region["region_attributes"].pop("round") == "0"
+        written(path, project)
+    assert exchange.import_file(desk, path) == 0
+    changed(path, "house", rows=1)
+    assert exchange.import_file(desk, path) == 1
+    desk.refresh()
+    assert not desk.rounds[0].complete(1.0)
+    assert desk.answers.since()[-1].annotator == ("anna" if names == "kept" else "import:a.via.json")
+    changed(path, "water", rows=1)
+    assert exchange.import_file(desk, path) == 1  # what the file said, or anna's answer, is corrected
+
+
+def test_a_second_annotators_file_counts_where_it_agrees(tmp_path: Path):
+    desk = annotation_site.site(
+        tmp_path, images=1, pixels=1, annotators=("anna", "ben"), overrides=["labelling.repeat=1.0"]
+    ).desk()
+    answered(desk, "anna", 1)
+    _, _, image_id, y, x, _ = desk.rounds[0].questions[0].place
+    path = written(tmp_path / "ben.csv", f"image_id,y,x,class\n{image_id},{y},{x},water\n")
+    assert exchange.import_file(desk, path) == 1
+    desk.refresh()
+    assert desk.rounds[0].complete(1.0)
+
+
+def test_a_file_that_leaves_a_question_undecided_is_told(tmp_path: Path):
+    desk, told = annotation_site.site(tmp_path, images=1).desk(), []
+    answered(desk, "anna", 1)
+    asked = [question.place for question in desk.rounds[0].questions]
+    rows = [
+        f"{place[2]},{place[3]},{place[4]},{label}" for place, label in zip(asked, ("house", "water"), strict=False)
+    ]
+    path = written(tmp_path / "a.csv", "\n".join(["image_id,y,x,class", *rows, "train/000,47,63,house"]))
+    assert exchange.import_file(desk, path, say=told.append) == 3
+    assert told == [
+        f"asked: 3 answers from {path}",
+        "asked: 1 of them differ from another answer, and nobody is left to be asked: they count as void",
+    ]
+
+
+def test_an_answer_that_comes_while_the_file_is_read_is_not_lost(desk: Desk, tmp_path: Path, monkeypatch: Any):
+    answered(desk, "anna", 1)
+    path = tmp_path / "a.csv"
+    exchange.export_file(desk, path)
+    changed(path, "house", rows=1)
+    first = desk.answers.since()[0]
+    question = desk.rounds[0].by_place[first.place]
+
+    def slow(path: Path) -> list[Shape]:
+        desk.add("anna", [Entry(question, 0, None, 1.0, first.answer_id)])
+        return read(path)
+
+    monkeypatch.setattr(exchange, "read", slow)
+    with pytest.raises(DataError, match=r"^a.csv: somebody answered there meanwhile; take the file again$"):
+        exchange.import_file(desk, path)
+    monkeypatch.undo()
+    assert exchange.import_file(desk, path) == 1

@@ -237,10 +237,11 @@ def test_every_fault_is_kept_beside_what_is_right(desk: Desk):
 
 def test_our_own_files_say_whose_answer_it_was(desk: Desk):
     image_id = images(desk)[0]
-    taken = Taken(desk, "a.csv")
-    taken.add(point(image_id, 47, 63, annotator="anna"))
-    taken.add(point(image_id, 47, 62))
-    assert taken.said == {new(image_id, 47, 63): "anna"}
+    who = {"annotator": "anna"}, {"annotator": "ben"}, {}
+    found = rows(desk, *(point(image_id, 47, 63, **fields) for fields in who))
+    assert [(row.place, row.annotator) for row in found] == [
+        (new(image_id, 47, 63), name) for name in ("anna", "ben", "import:a.csv")
+    ]
 
 
 def test_an_image_that_could_be_two_is_unknown():
