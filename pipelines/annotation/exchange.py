@@ -165,7 +165,7 @@ def _answer(answer: Answer, names: Sequence[str]) -> dict[str, Any]:
         "class": label,
         "value": value,
         "annotator": answer.annotator,
-        "seconds": round(answer.seconds, 3),
+        "seconds": None if answer.seconds is None else round(answer.seconds, 3),
         "labelled_at": answer.labelled_at,
     }
 

@@ -103,7 +103,7 @@ class Standing:
                 "answered": min(tally.answered, tally.asked),
                 "needed": tally.needed(share),
                 "mine": len(tally.seconds[annotator]),
-                "median_seconds": _median(tally.seconds[annotator]),
+                "median_seconds": median(tally.seconds[annotator].values()),
                 "seconds_left": tally.left(share, now=now),
             }
             for page, tally in self._pages.items()
@@ -135,7 +135,7 @@ class Tally:
 
     asked: int = 0
     answered: int = 0
-    seconds: dict[str, dict[Place, float]] = field(default_factory=lambda: defaultdict(dict))
+    seconds: dict[str, dict[Place, float | None]] = field(default_factory=lambda: defaultdict(dict))
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=200))
 
     def count(self, row: Answer) -> None:
@@ -180,5 +180,7 @@ def _classes(given: Mapping[str, Answer]) -> list[int]:
     return [-1 if row.class_id is None else row.class_id for row in given.values()]
 
 
-def _median(seconds: dict[Place, float]) -> float | None:
-    return statistics.median(seconds.values()) if seconds else None
+def median(seconds: Iterable[float | None]) -> float | None:
+    """The median of those that are known; None where none is."""
+    known = [value for value in seconds if value is not None]
+    return statistics.median(known) if known else None

@@ -53,7 +53,7 @@ class Taken:
         self._before = {place[1:]: place for place, given in self.current.items() if self.annotator in given}
         self._points: dict[tuple[Place, str], Answer] = {}
         self._areas: dict[str, list[Polygon]] = defaultdict(list)
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._seconds: dict[str, float] = {}
 
     def add(self, shape: Shape) -> None:
         """One more shape."""
@@ -76,7 +76,7 @@ class Taken:
         rows = list(self._points.values())
         for image_id, polygons in self._areas.items():
             where = self._image("coarse", image_id)
-            rows.append(Answer(*where, self.annotator, None, encode_polygons(polygons), self._seconds[image_id]))
+            rows.append(Answer(*where, self.annotator, None, encode_polygons(polygons), self._seconds.get(image_id)))
         return rows
 
     def _image(self, kind: str, image_id: str) -> Place:
@@ -165,8 +165,8 @@ class Taken:
                 tuple((x * view.size[1] / width, y * view.size[0] / height) for x, y in ring) for ring in area
             )
             self._areas[found[0]].append(Polygon(label, first, tuple(holes)))
-        if shape.areas:
-            self._seconds[found[0]] += shape.seconds
+        if shape.areas and shape.seconds is not None:
+            self._seconds[found[0]] = self._seconds.get(found[0], 0.0) + shape.seconds
 
     def _fault(self, shape: Shape, what: str) -> None:
         self.faults.append(f"{shape.where}: {what}")

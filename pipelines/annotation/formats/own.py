@@ -112,7 +112,7 @@ def _answered(entry: Entry) -> Iterator[Shape]:
     if label.value is None and value.value is None:
         return
     image = entry.get("image_id").text()
-    seconds = 0.0 if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
+    seconds = None if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
     number = None if entry.get("round").value is None else entry.get("round").whole()
     who = None if entry.get("annotator").value is None else entry.get("annotator").text()
     known: dict[str, Any] = {"asked": True, "seconds": seconds, "round": number, "annotator": who}

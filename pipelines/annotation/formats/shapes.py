@@ -37,7 +37,7 @@ class Shape:
         size: Height and width of the annotated file where that is known; None = that of the data set's file.
         asked: Whether it speaks of the image as it was asked about, whatever file that was cut from; only our own files
             do.
-        seconds: How long it took, where that is known.
+        seconds: How long it took; None = not known.
         segment: The superpixel that was asked about; only our own files know it.
         round: The round that asked; only our own files know it.
         annotator: Who answered; only our own files know it.
@@ -54,7 +54,7 @@ class Shape:
     areas: tuple[Area, ...] = ()
     size: tuple[int, int] | None = None
     asked: bool = False
-    seconds: float = 0.0
+    seconds: float | None = None
     segment: int | None = None
     round: int | None = None
     annotator: str | None = None

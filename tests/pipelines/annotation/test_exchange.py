@@ -16,7 +16,10 @@ from pipelines.annotation.formats import Shape, read
 from pipelines.annotation.formats.coco import packed
 from pipelines.annotation.formats.shapes import Entry as Value
 from pipelines.annotation.formats.shapes import outlines
+from pipelines.console import Console
 from pipelines.drawn import View
+from pipelines.measure import measure
+from pipelines.status import status
 from weakseg.errors import DataError
 from weakseg.supervision import Polygon, decode_polygons, rasterise
 
@@ -501,9 +504,32 @@ def test_labels_may_be_numbers_with_a_point_and_ids_of_64_bits(desk: Desk, tmp_p
 
 def test_seconds_below_none_are_none(desk: Desk, tmp_path: Path):
     marks = {"x": 1, "y": 1, "keypointlabels": ["water"]}
-    for lead_time in (-5.0, None):
+    for lead_time, seconds in ((-5.0, 0.0), (None, None)):
         path = written(tmp_path / "a.json", label_studio("keypointlabels", marks, lead_time=lead_time))
-        assert [shape.seconds for shape in read(path)] == [0.0]
+        assert [shape.seconds for shape in read(path)] == [seconds]
+
+
+def test_answers_without_a_time_cost_what_the_configuration_says(tmp_path: Path):
+    kinds, costs = ("pixel", "proportions", "coarse"), ["labelling.seconds.pixel=7", "labelling.seconds.coarse=100"]
+    site = annotation_site.site(tmp_path, images=2, kinds=kinds, overrides=[*costs, "labelling.seconds.proportions=30"])
+    desk = site.desk()
+    ring = [[0, 0], [9, 0], [9, 9]]
+    entries = [
+        {"image_id": "train/000", "y": 1, "x": 2, "class": "water", "seconds": None},
+        {"image_id": "train/000", "y": 1, "x": 3, "class": "water", "seconds": 2.5},
+        {"image_id": "train/000", "kind": "proportions", "value": {"meadow": 1, "water": 0, "house": 0}},
+        {"image_id": "train/000", "kind": "coarse", "value": [{"class": "water", "points": ring}]},
+    ]
+    exchange.import_file(desk, written(tmp_path / "a.json", {"questions": entries}))
+    exchange.import_file(desk, written(tmp_path / "b.json", coco({"image_id": 7, "segmentation": [FLAT]})))
+    exchange.export_file(desk, tmp_path / "a.csv")
+    assert {row["seconds"] for row in csv.DictReader((tmp_path / "a.csv").open())} == {""}
+    desk.answers.close()
+    assert site.close(0)["seconds"].to_pylist() == [None, 2.5]
+    with site.held() as ledger:
+        metrics = measure(site.config, ledger, 0, [{"loss": 1.0}], console=Console())
+    assert metrics["bill"] == {"proportions": 30.0, "coarse": 200.0, "points": 9.5}
+    assert status(site.config, Console())["seconds"] == 9.5
 
 
 def test_one_faulty_entry_refuses_the_whole_file(desk: Desk, tmp_path: Path):
