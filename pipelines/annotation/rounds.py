@@ -45,6 +45,11 @@ class Standing:
             self._open[question.page][question.image_id] = None
             self._pages.setdefault(question.page, Tally()).asked += self._planned(question)
 
+    @property
+    def pages(self) -> Iterable[str]:
+        """The pages on which it asks."""
+        return self._pages.keys()
+
     def feed(self, rows: Iterable[Answer]) -> None:
         """Take in rows of this round in order of arrival; those to nothing that was asked are passed over."""
         for row in rows:

@@ -5,6 +5,7 @@ from pathlib import Path
 import annotation_site
 import pytest
 
+from pipelines.annotation import stage
 from pipelines.annotation.answers import Answers, Conflict
 from pipelines.annotation.desk import Desk, Entry, Refused
 from pipelines.annotation.mirror import Batches
@@ -237,6 +238,48 @@ def test_a_share_of_the_answers_is_enough_where_asked_for(tmp_path: Path):
     assert not desk.rounds[0].complete(0.26)
     assert desk.progress("anna")["pixel"]["mine"] == 3
     assert desk.progress("anna")["pixel"]["median_seconds"] == 0.0  # nobody had looked at it for a second
+
+
+def test_whole_images_that_a_share_left_out_are_handed_out_in_every_round(tmp_path: Path):
+    site, desk, _ = opened(
+        tmp_path, images=3, pixels=1, kinds=("pixel", "proportions"), overrides=["labelling.answered_share=0.3"]
+    )
+
+    def said(class_id: int) -> Entry:
+        standing, (image_id, *_) = desk.work("anna", "proportions", 3)  # type: ignore[misc]
+        return Entry(standing.by_image["proportions", image_id][0], None, f"[{class_id},{1 - class_id},0]", 1.0, "")
+
+    (first,) = desk.add("anna", [said(0)])
+    answer(desk, "anna", images(desk, "anna", 1)[0])
+    assert desk.rounds[0].complete(0.3)
+    site.close(0)
+    desk.refresh(now=True)
+    assert desk.work("anna", "proportions", 3) is None  # between the rounds nothing is asked
+    site.ask(1, pixels=1)
+    desk.refresh(now=True)
+    assert desk.progress("anna").keys() == {"pixel", "proportions"}
+    answer(desk, "anna", images(desk, "anna", 1)[0])
+    assert desk.rounds[1].complete(0.3)  # whether or not more is said of whole images
+    (second,) = desk.add("anna", [said(1)])
+    assert second.image_id != first.image_id
+    corrected = Entry(desk.rounds[0].by_place[first.place], None, "[1,0,0]", 1.0, first.answer_id)
+    (third,) = desk.add("anna", [corrected])
+    assert desk.progress("anna")["proportions"]["answered"] == 2
+    site.close(1)
+    with site.held() as ledger:
+        parts = [ledger.read_table(stage.supervision_part("proportions", number)) for number in (0, 1)]
+    assert parts[0]["answer_id"].to_pylist() == [first.answer_id]
+    assert set(parts[1]["answer_id"].to_pylist()) == {second.answer_id, third.answer_id}
+
+
+def test_pixels_of_an_earlier_round_are_not_handed_out_again(tmp_path: Path):
+    site, desk, _ = opened(tmp_path, images=2, overrides=["labelling.answered_share=0.1"])
+    answer(desk, "anna", images(desk, "anna", 1)[0])
+    site.close(0)
+    site.ask(1, pixels=0)
+    desk.refresh(now=True)
+    assert images(desk, "anna") == []
+    assert desk.progress("anna") == {}
 
 
 def test_another_desk_finds_everything(tmp_path: Path):
