@@ -10,6 +10,7 @@ from pipelines.annotation.answers import Answer, Place, encode, heads
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import Shape
 from pipelines.annotation.formats.own import void_mark
+from pipelines.annotation.formats.shapes import clip
 from pipelines.drawn import View, views
 from weakseg import schema
 from weakseg.supervision import Polygon, encode_polygons
@@ -161,10 +162,12 @@ class Taken:
         view = self._cut[found[0]]
         height, width = shape.size or view.original
         for area in shape.areas:
-            first, *holes = (
-                tuple((x * view.size[1] / width, y * view.size[0] / height) for x, y in ring) for ring in area
-            )
-            self._areas[found[0]].append(Polygon(label, first, tuple(holes)))
+            rings = [tuple((x * view.size[1] / width, y * view.size[0] / height) for x, y in ring) for ring in area]
+            outline, *holes = (clip(ring, view.size) for ring in rings)
+            if len(set(outline)) < 3 and outline != rings[0]:
+                self._fault(shape, f"the area lies outside the image of {view.size[1]} x {view.size[0]} pixels")
+                return
+            self._areas[found[0]].append(Polygon(label, outline, tuple(hole for hole in holes if len(set(hole)) > 2)))
         if shape.areas and shape.seconds is not None:
             self._seconds[found[0]] = self._seconds.get(found[0], 0.0) + shape.seconds
 

@@ -160,6 +160,30 @@ def box(left: float, top: float, right: float, bottom: float) -> tuple[tuple[Poi
     return (((left, top), (right, top), (right, bottom), (left, bottom)),)
 
 
+def clip(ring: Sequence[Point], size: tuple[int, int]) -> tuple[Point, ...]:
+    """What lies within an image of what an outline goes around (Sutherland and Hodgman, 1974).
+
+    Args:
+        ring: Its corners.
+        size: Height and width of the image.
+
+    Returns:
+        The corners as they are where all lie within; fewer than 3 different ones where nothing does.
+    """
+    for axis, sign, edge in ((0, 1, 0.0), (0, -1, float(size[1])), (1, 1, 0.0), (1, -1, float(size[0]))):
+        kept: list[Point] = []
+        for one, other in zip([*ring[-1:], *ring[:-1]], ring, strict=True):
+            if (sign * one[axis] < sign * edge) != (sign * other[axis] < sign * edge):
+                a, b = one[1 - axis], other[1 - axis]
+                along = a + (edge - one[axis]) / (other[axis] - one[axis]) * (b - a)
+                along = min(max(along, min(a, b)), max(a, b))
+                kept.append((edge, along) if axis == 0 else (along, edge))
+            if sign * other[axis] >= sign * edge:
+                kept.append(other)
+        ring = kept
+    return tuple(ring)
+
+
 def outlines(mask_HW: NDArray[np.bool_]) -> tuple[Area, ...]:
     """The 4-connected pieces of a mask: filled, they hold exactly the centres of its pixels.
 

@@ -10,12 +10,13 @@ import annotation_site
 import numpy as np
 import pytest
 
-from pipelines.annotation import exchange, taken
+from pipelines.annotation import exchange, messages, taken
 from pipelines.annotation.desk import Desk, Entry
 from pipelines.annotation.formats import Shape, read
 from pipelines.annotation.formats.coco import packed
 from pipelines.annotation.formats.shapes import Entry as Value
 from pipelines.annotation.formats.shapes import outlines
+from pipelines.annotation.views import answer_view
 from pipelines.console import Console
 from pipelines.drawn import View
 from pipelines.measure import measure
@@ -668,6 +669,20 @@ def test_who_cannot_tell_is_understood_where_a_class_is_called_void(tmp_path: Pa
         project = json.loads((tmp_path / name).read_text())
         options = list(project["_via_attributes"]["region"]["class"]["options"])
         assert options == ["void", "(void)", "water", "((void))"]
+
+
+def test_areas_that_reach_a_little_over_the_edge_come_back_from_an_export(tmp_path: Path):
+    desk = annotation_site.site(tmp_path, images=1, kinds=("coarse",)).desk()
+    over = [-0.4, 0, 64.5, 0, 64.5, 24, -0.4, 24]
+    assert exchange.import_file(desk, written(tmp_path / "a.json", coco({"segmentation": [over]}))) == 1
+    desk.refresh()
+    exchange.export_file(desk, tmp_path / "b.json")
+    assert exchange.import_file(desk, tmp_path / "b.json") == 0
+    (question,) = desk.rounds[0].questions
+    (row,) = desk.rounds[0].given(question).values()
+    drawn = [messages.Drawn.model_validate(shown | {"holes": []}) for shown in answer_view(row)["polygons"]]
+    given = messages.Given.model_validate({"query": "a", "seconds": 1, "polygons": drawn})
+    assert messages.entry(given, question, classes=3, size=SIZE).value == row.value
 
 
 @pytest.mark.parametrize("kind", ["proportions", "coarse"])

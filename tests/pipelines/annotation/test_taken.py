@@ -148,6 +148,36 @@ def test_areas_of_a_resized_file_are_those_of_the_image(desk: Desk):
     assert decode_polygons(row.value or "")[0].points == TRIANGLE
 
 
+@pytest.mark.parametrize(
+    ("ring", "kept"),
+    [
+        (((-0.4, 0), (64.5, 0), (64.5, 24), (-0.4, 24)), [(0, 24), (0, 0), (64, 0), (64, 24)]),
+        (((0, 0), (64 + 1e-14, 0), (64, 48 + 7e-15)), [(0, 0), (64, 0), (64, 48)]),
+        (((32, 24), (96, 24), (96, 72), (32, 72)), [(64, 24), (64, 48), (32, 48), (32, 24)]),
+        (TRIANGLE, list(TRIANGLE)),
+    ],
+)
+def test_areas_end_where_the_image_does(desk: Desk, ring: Any, kept: list[tuple[float, float]]):
+    (row,) = rows(desk, area(images(desk)[0], "water", ring))
+    (polygon,) = decode_polygons(row.value or "")
+    assert {(round(x, 9), round(y, 9)) for x, y in polygon.points} == set(kept)
+    assert all(0 <= x <= 64 and 0 <= y <= 48 for x, y in polygon.points)
+
+
+def test_holes_beyond_the_image_are_none(desk: Desk):
+    beyond, across = ((70, 1), (80, 1), (80, 9)), ((60, 1), (68, 1), (68, 9), (60, 9))
+    (row,) = rows(desk, area(images(desk)[0], "water", TRIANGLE, beyond, across))
+    (polygon,) = decode_polygons(row.value or "")
+    assert [sorted(set(hole)) for hole in polygon.holes] == [[(60, 1), (60, 9), (64, 1), (64, 9)]]
+
+
+def test_an_area_beyond_the_image_is_named(desk: Desk):
+    beyond = ((64, 1), (80, 1), (80, 9), (64, 9))
+    assert fault(desk, area(images(desk)[0], "water", beyond)) == (
+        "entry: the area lies outside the image of 64 x 48 pixels"
+    )
+
+
 def test_areas_that_cannot_be_told_are_left_out(desk: Desk):
     assert rows(desk, area(images(desk)[0], "void", seconds=9.0)) == []
 
