@@ -16,7 +16,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from weakseg.errors import DataError, WeaksegError
+from weakseg.errors import WeaksegError
 from weakseg.supervision import answer
 
 
@@ -34,9 +34,6 @@ def run(
 
     Returns:
         The round's labels, one row per query.
-
-    Raises:
-        DataError: The oracle is asked about a pool without masks.
     """
     key = f"{ledger.round(round)}/labels.parquet"
     if ledger.exists(key):
@@ -47,11 +44,6 @@ def run(
             raise WeaksegError("labelling.annotator is browser: only `active` and `train` can ask people")
         masks = reader.find if reader.available("train") else None
         return stage.run(config, ledger, round, desk, masks=masks, console=console or Console())
-    if not reader.available("train"):
-        raise DataError(
-            "labelling.annotator: the oracle answers from masks, but the training images of this data set have none; "
-            "add masks/ to the data folder"
-        )
     queries = ledger.read_table(f"{ledger.round(round)}/queries.parquet")
     segments = None
     if config.labelling.acquisition == "region":

@@ -33,11 +33,11 @@ def measure(
     if ledger.exists(f"{folder}/metrics.json"):
         return ledger.read_json(f"{folder}/metrics.json")
     index = ledger.pool.index("train")
-    bill = supervise.seconds(config, ledger)
+    bill, each = supervise.seconds(config, ledger), config.labelling.seconds.model_dump()
     labels = 0
     if config.supervision.points:
         answers = given(ledger.labels(round))
-        labels, bill["points"] = answers.num_rows, annotation_seconds(answers)
+        labels, bill["points"] = answers.num_rows, annotation_seconds(answers, seconds=each)
         scored = None
         if select.needs_scores(config, round):
             scored = ledger.read_table(f"{ledger.round(round - 1)}/scored.parquet")
@@ -54,7 +54,7 @@ def measure(
         )
     beside = checks(ledger, round)
     if beside.num_rows:
-        bill["checks"] = annotation_seconds(beside)
+        bill["checks"] = annotation_seconds(beside, seconds=each)
     validation = evaluate.masks(ledger, "val")
     metrics = {
         "round": round,

@@ -44,7 +44,7 @@ def status(config: Config, console: Console) -> dict[str, Any]:
         "planned": planned,
         "owner": owner,
         "labels": labels.num_rows,
-        "seconds": annotation_seconds(labels),
+        "seconds": annotation_seconds(labels, seconds=ledger.record["config"]["labelling"]["seconds"]),
         "miou": scores[-1]["miou"] if scores else None,
         "report": ledger.address(report) if ledger.exists(report) else None,
     }

@@ -38,15 +38,19 @@ COARSE = "supervision/coarse/part-000000.parquet"
 def run(config: Config, ledger: Ledger) -> None:
     """Take files of proportions and coarse labels into the run, once, and refuse supervision that no image has.
 
+    The oracle, which answers from masks, is refused likewise where there are none.
+
     Args:
         config: The run's configuration.
         ledger: The run, held by this driver.
 
     Raises:
-        DataError: A file is wrong (all its faults), a kind of supervision is asked for that no training image has, or
-            training is to end by validation images that have no label.
+        DataError: A file is wrong (all its faults), a kind of supervision is asked for that no training image has, the
+            oracle is to answer without masks, or training is to end by validation images that have no label.
     """
     supervision, pool = config.supervision, ledger.pool
+    if supervision.points and config.labelling.annotator == "oracle" and not MaskReader(pool).available("train"):
+        raise DataError(f"labelling.annotator: {_ABSENT['oracle']}")
     if supervision.proportions_file and not ledger.exists(PROPORTIONS):
         ids = pool.index().image_ids
         table = read_proportions(Path(supervision.proportions_file), classes=_names(config, pool), image_ids=ids)
@@ -68,6 +72,8 @@ def run(config: Config, ledger: Ledger) -> None:
 
 
 _ABSENT = {
+    "oracle": "the oracle answers from masks, but no training image has one; let people answer on a page, who need no "
+    "masks, with --set labelling.annotator=browser, or add masks/ to the data folder",
     "masks": "no training image has a mask; add masks/ to the data folder, or choose another supervision",
     "proportions": "no training image has proportions; give masks or a CSV file with rows of training images",
     "coarse": "no training image has coarse labels; give masks or a JSON file with polygons of training images",

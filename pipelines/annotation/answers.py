@@ -53,7 +53,7 @@ class Answer:
         annotator: Who answered.
         class_id: The class, 255 = cannot tell; None for a withdrawal and where `value` answers.
         value: Proportions or polygons as JSON.
-        seconds: How long it took.
+        seconds: How long it took, None where that is not known; the database has -1 then.
         supersedes: The answer_id of the row before; empty for a first answer.
         labelled_at: When, ISO 8601 in UTC.
         answer_id: Its name, made from the question, the annotator and what it supersedes.
@@ -69,7 +69,7 @@ class Answer:
     annotator: str
     class_id: int | None
     value: str | None
-    seconds: float
+    seconds: float | None
     supersedes: str = ""
     labelled_at: str = ""
     answer_id: str = ""
@@ -106,7 +106,10 @@ class Conflict(Exception):
 
 _COLUMNS = [column.name for column in fields(Answer)]
 _STORED = [name for name in _COLUMNS if name != "seq"]
-_INSERT = f"INSERT INTO answers ({', '.join(_STORED)}) VALUES ({', '.join(f':{name}' for name in _STORED)})"
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM answers".replace("seconds", "nullif(seconds, -1)")
+_INSERT = f"INSERT INTO answers ({', '.join(_STORED)}) VALUES ({', '.join(f':{name}' for name in _STORED)})".replace(
+    ":seconds", "ifnull(:seconds, -1)"
+)
 # A put that was given up may lie in the mirror all the same: the answer that took its place is the later one.
 _TAKE_IN = f"""{_INSERT.replace("INSERT", "INSERT OR IGNORE", 1)} ON CONFLICT (answer_id) DO UPDATE
 SET class_id = excluded.class_id, value = excluded.value, seconds = excluded.seconds, labelled_at = excluded.labelled_at
@@ -182,7 +185,7 @@ class Answers:
     def since(self, seq: int = 0) -> list[Answer]:
         """All rows that arrived after a row, in order of arrival."""
         with self.lock:
-            found = self.db.execute(f"SELECT {', '.join(_COLUMNS)} FROM answers WHERE seq > ? ORDER BY seq", (seq,))
+            found = self.db.execute(f"{_SELECT} WHERE seq > ? ORDER BY seq", (seq,))
             return [Answer(*row) for row in found]
 
     def pull(self) -> None:
@@ -250,7 +253,7 @@ class _Ticket:
 
 
 def _row(db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Answer | None:
-    found = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM answers WHERE {where}", values).fetchone()
+    found = db.execute(f"{_SELECT} WHERE {where}", values).fetchone()
     return None if found is None else Answer(*found)
 
 
@@ -263,7 +266,7 @@ def _last(db: sqlite3.Connection, answer: Answer) -> Answer | None:
 def current_at(db: sqlite3.Connection, place: Place) -> dict[str, Answer]:
     """The current answers to a question by annotator, withdrawn ones left out."""
     where = "round = ? AND kind = ? AND image_id = ? AND y = ? AND x = ? AND segment = ?"
-    found = db.execute(f"SELECT {', '.join(_COLUMNS)} FROM answers WHERE {where}", place)
+    found = db.execute(f"{_SELECT} WHERE {where}", place)
     given = heads(Answer(*row) for row in found).get(place, {})
     return {name: row for name, row in given.items() if not row.withdrawn}
 

@@ -97,9 +97,10 @@ def create_app(site: Site) -> Callable[..., Any]:
     @app.get("/api/state")
     def state(me: Me) -> dict[str, Any]:
         site.desk.refresh()
-        asking, newest = site.desk.asking, site.desk.standing
+        asking = site.desk.asking
         alive = bool((site.desk.ledger.owner() or {}).get("alive"))
-        kinds = {question.page for question in newest.questions} if newest is not None else {"pixel"}
+        with site.desk.answers.lock:
+            kinds = {page for standing in site.desk.rounds.values() for page in standing.pages} or {"pixel"}
         classes = site.classes
         return {
             "run": site.run,
@@ -128,7 +129,7 @@ def create_app(site: Site) -> Callable[..., Any]:
         with site.desk.answers.lock:
             if found is not None:
                 standing, image_ids = found
-                result["round"] = standing.number
+                result["round"] = max(site.desk.rounds)
                 for image_id in image_ids:
                     asked = [q for q in standing.by_image[kind, image_id] if standing.for_me(q, me)]
                     result["images"].append(image_view(site, standing, me, image_id, asked))
@@ -171,7 +172,7 @@ def create_app(site: Site) -> Callable[..., Any]:
                 standing, question = site.question(given.query)
                 size = site.pictures.sizes[site.pictures.numbers[question.image_id]]
                 entries.append(entry(given, question, classes=len(site.classes), size=size))
-                late.append(standing.closed)
+                late.append(site.desk.late(standing, question))
             except Refused as fault:
                 return refused(fault, index=number)
         kept = site.desk.add(me, entries)

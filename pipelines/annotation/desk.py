@@ -83,6 +83,20 @@ class Desk:
         newest = self.standing
         return None if newest is None or newest.closed else newest
 
+    @property
+    def pages(self) -> dict[str, Standing]:
+        """Which round's questions a page has: of pixels the newest's, of whole images those of the one that asked."""
+        with self.answers.lock:
+            found: dict[str, Standing] = {}
+            for standing in self.rounds.values():
+                found.pop("pixel", None)
+                found |= dict.fromkeys(standing.pages, standing)
+            return found
+
+    def late(self, standing: Standing, question: Question) -> bool:
+        """Whether an answer comes after the training that it was asked for; whole images are asked in all rounds."""
+        return standing.closed and (question.page == "pixel" or self.asking is None)
+
     def refresh(self, *, now: bool = False) -> None:
         """Look at the ledger for new and closed rounds, now and then, and take in new answers."""
         with self.answers.lock:
@@ -117,13 +131,13 @@ class Desk:
             images: How many at most.
 
         Returns:
-            The round and the image_ids; None where nothing is asked.
+            The round that asked first, and the image_ids; None where nothing is asked.
         """
         self.refresh()
         with self.answers.lock:
-            standing = self.asking
-            if standing is None:
+            if self.asking is None:
                 return None
+            standing = self.pages.get(page, self.asking)
             now, number = self.clock(), standing.number
             with self.answers.transaction() as db:
                 held = leases.holders(db, number, page, now=now, lifetime=self.lifetime)
@@ -180,10 +194,10 @@ class Desk:
                 leases.release(db, image_id, annotator)
 
     def progress(self, annotator: str) -> dict[str, Any]:
-        """How far the newest round is, by page."""
+        """How far the questions are, by page."""
         with self.answers.lock:
-            standing = self.standing
-            return {} if standing is None else standing.progress(annotator, self.share, now=self.clock())
+            now = self.clock()
+            return {page: by.progress(annotator, self.share, now=now)[page] for page, by in self.pages.items()}
 
     def _row(self, annotator: str, entry: Entry) -> Answer:
         round, kind, image_id, y, x, segment = entry.question.place
@@ -214,9 +228,10 @@ class Desk:
                 continue
             if row.withdrawn:
                 raise Refused("bad_request", "There is no answer to take back.")
-            known = leases.since(db, *lease) is not None or answered_at(db, row.place, row.annotator)
+            again = answered_at(db, row.place, row.annotator)  # taken back: theirs to give anew, whoever has the image
+            known = again or leases.since(db, *lease) is not None
             enough = len(given) >= needed(given, question, frozenset(self.people))
-            if enough or not leases.take(db, *lease, now=self.clock(), lifetime=self.lifetime):
+            if enough or not (leases.take(db, *lease, now=self.clock(), lifetime=self.lifetime) or again):
                 if not known:
                     raise Refused("not_yours", "This image is somebody else's.")
                 raise Refused("lease_lost", "This image went to somebody else while you were away.")

@@ -1,12 +1,13 @@
 """`weakseg annotate --export FILE` and `--import FILE`: questions out, answers in, without the page."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipelines.annotation.answers import Answer, heads
+from pipelines.annotation.answers import Answer, Conflict, Place
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import read, write
 from pipelines.annotation.formats.own import COLUMNS, VOID, WHOLE, void_mark
@@ -44,9 +45,7 @@ def exchange(config: Config, console: Console, *, export: str | None, take: Sequ
     desk = open_desk(config, ledger)
     taken = written = 0
     for name in take or ():
-        count = import_file(desk, Path(name))
-        console.line(f"{ledger.run}: {count} answers from {name}")
-        taken += count
+        taken += import_file(desk, Path(name), say=console.line)
     if export is not None:
         written = export_file(desk, Path(export))
         console.line(f"{ledger.run}: {written} questions in {export}")
@@ -58,7 +57,7 @@ def export_file(desk: Desk, path: Path) -> int:
     """Write every question with each answer to it, or none; how many rows."""
     pool = desk.ledger.pool
     names, cut = pool.classes.names, dict(views(pool))
-    files = {row["image_id"]: PurePosixPath(row["source"]).name for row in pool.rows(["image_id", "source"])}
+    files = _files({row["image_id"]: row["source"] for row in pool.rows(["image_id", "source"])})
     rows = []
     for number in sorted(desk.rounds):
         standing = desk.rounds[number]
@@ -80,14 +79,23 @@ def export_file(desk: Desk, path: Path) -> int:
     return len(rows)
 
 
-def import_file(desk: Desk, path: Path) -> int:
+def import_file(desk: Desk, path: Path, *, say: Callable[[str], object] = lambda line: None) -> int:
     """Take the answers of a file, all or none; how many are new or changed.
 
-    A point that a question asked for answers it; any other point is a label of its own. Areas are coarse labels.
+    A point that a question asked for answers it; any other point is a label of its own. Areas are coarse labels. What
+    the file gives as the answer of somebody who answered here takes the place of that answer; all else is the file's.
+
+    Args:
+        desk: The questions and answers of the run.
+        path: The file.
+        say: Takes what there is to tell, line by line.
+
+    Raises:
+        DataError: The file is wrong, or nothing was asked yet.
     """
-    newest = desk.standing
-    if newest is None:
-        raise DataError(f"{path.name}: run {desk.ledger.run} has not asked anything yet: start the driver first")
+    run = desk.ledger.run
+    if desk.standing is None:
+        raise DataError(f"{path.name}: run {run} has not asked anything yet: start the driver first")
     taken = Taken(desk, path.name)
     for shape in read(path):
         taken.add(shape)
@@ -95,18 +103,42 @@ def import_file(desk: Desk, path: Path) -> int:
         more = len(taken.faults) - _SHOWN
         shown = [f"{path.name}: {fault}" for fault in taken.faults[:_SHOWN]]
         raise DataError("\n".join([*shown, f"and {more} more"] if more > 0 else shown))
-    rows = taken.rows()
-    current = heads(desk.answers.since())
-    fresh = []
-    for row in rows:
-        before = current.get(row.place, {}).get(row.annotator)
-        if row.place in taken.said and _same(row, current.get(row.place, {}).get(taken.said[row.place])):
-            continue  # an export of this very run
+    fresh: dict[tuple[Place, str], Answer] = {}
+    for row in taken.rows():
+        given = taken.current.get(row.place, {})
+        before = given.get(row.annotator)
+        if before is None or before.withdrawn:
+            row, before = replace(row, annotator=taken.annotator), given.get(taken.annotator)
         if not _same(row, before):
-            fresh.append(_after(row, before))
-    for start in range(0, len(fresh), 1000):
-        desk.answers.add(fresh[start : start + 1000])
-    return len(fresh)
+            fresh[row.place, row.annotator] = _after(row, before)
+    rows = list(fresh.values())
+    try:
+        for start in range(0, len(rows), 1000):
+            desk.answers.add(rows[start : start + 1000])
+    except Conflict as error:
+        raise DataError(f"{path.name}: somebody answered there meanwhile; take the file again") from error
+    say(f"{run}: {len(rows)} answers from {path}")
+    corrected = sum(row.annotator != taken.annotator for row in rows)
+    if corrected:
+        say(f"{run}: {corrected} of them correct what the annotators that it names had answered")
+    tied = _tied(desk, rows)
+    if tied:
+        say(f"{run}: {tied} of them differ from another answer, and nobody is left to be asked: they count as void")
+    return len(rows)
+
+
+def _tied(desk: Desk, rows: Sequence[Answer]) -> int:
+    """How many rows answer a question that has no majority and that nobody else can be asked."""
+    desk.refresh()
+    found = ((desk.rounds[row.round], row.place) for row in rows)
+    return sum(place in standing.by_place and standing.tied(standing.by_place[place]) for standing, place in found)
+
+
+def _files(sources: Mapping[str, str]) -> dict[str, str]:
+    """What the images' files are called: by their names, by their paths where another one has that name too."""
+    often = Counter(PurePosixPath(source).name for source in set(sources.values()))
+    names = {image_id: PurePosixPath(source).name for image_id, source in sources.items()}
+    return {image_id: name if often[name] == 1 else sources[image_id] for image_id, name in names.items()}
 
 
 def _in_file(x: int, y: int, view: View, *, tiled: bool) -> dict[str, float | int]:
@@ -133,7 +165,7 @@ def _answer(answer: Answer, names: Sequence[str]) -> dict[str, Any]:
         "class": label,
         "value": value,
         "annotator": answer.annotator,
-        "seconds": round(answer.seconds, 3),
+        "seconds": None if answer.seconds is None else round(answer.seconds, 3),
         "labelled_at": answer.labelled_at,
     }
 

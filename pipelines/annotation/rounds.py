@@ -45,6 +45,11 @@ class Standing:
             self._open[question.page][question.image_id] = None
             self._pages.setdefault(question.page, Tally()).asked += self._planned(question)
 
+    @property
+    def pages(self) -> Iterable[str]:
+        """The pages on which it asks."""
+        return self._pages.keys()
+
     def feed(self, rows: Iterable[Answer]) -> None:
         """Take in rows of this round in order of arrival; those to nothing that was asked are passed over."""
         for row in rows:
@@ -103,7 +108,7 @@ class Standing:
                 "answered": min(tally.answered, tally.asked),
                 "needed": tally.needed(share),
                 "mine": len(tally.seconds[annotator]),
-                "median_seconds": _median(tally.seconds[annotator]),
+                "median_seconds": median(tally.seconds[annotator].values()),
                 "seconds_left": tally.left(share, now=now),
             }
             for page, tally in self._pages.items()
@@ -121,6 +126,13 @@ class Standing:
         found = decide(_classes(given))
         return 255 if found is None and not self.lacks(question) else found
 
+    def tied(self, question: Question) -> bool:
+        """Whether people differ about a pixel or region, and nobody is left to ask."""
+        given = self.given(question)
+        return (
+            question.page == "pixel" and len(given) > 1 and decide(_classes(given)) is None and not self.lacks(question)
+        )
+
 
 @dataclass
 class Tally:
@@ -128,7 +140,7 @@ class Tally:
 
     asked: int = 0
     answered: int = 0
-    seconds: dict[str, dict[Place, float]] = field(default_factory=lambda: defaultdict(dict))
+    seconds: dict[str, dict[Place, float | None]] = field(default_factory=lambda: defaultdict(dict))
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=200))
 
     def count(self, row: Answer) -> None:
@@ -173,5 +185,7 @@ def _classes(given: Mapping[str, Answer]) -> list[int]:
     return [-1 if row.class_id is None else row.class_id for row in given.values()]
 
 
-def _median(seconds: dict[Place, float]) -> float | None:
-    return statistics.median(seconds.values()) if seconds else None
+def median(seconds: Iterable[float | None]) -> float | None:
+    """The median of those that are known; None where none is."""
+    known = [value for value in seconds if value is not None]
+    return statistics.median(known) if known else None

@@ -1,7 +1,6 @@
 """How the annotators did: answers, time, agreement with each other, accuracy where the truth is known."""
 
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -10,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipelines.annotation.answers import Answer
-from pipelines.annotation.rounds import Standing
+from pipelines.annotation.rounds import Standing, median
 
 
 def annotators(
@@ -27,7 +26,7 @@ def annotators(
         such person) and agreement (share of them with the same answer), controls (control points answered) and accuracy
         (share of them that the mask confirms); None where there is nothing to divide by. By name.
     """
-    seconds: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, list[float | None]] = defaultdict(list)
     pairs: dict[str, list[bool]] = defaultdict(list)
     controls: dict[str, list[bool]] = defaultdict(list)
     for standing in rounds.values():
@@ -46,7 +45,7 @@ def annotators(
         {
             "annotator": name,
             "answers": len(seconds[name]),
-            "median_seconds": statistics.median(seconds[name]),
+            "median_seconds": median(seconds[name]),
             "pairs": len(pairs[name]),
             "agreement": _share(pairs[name]),
             "controls": len(controls[name]),

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.annotation.answers import Answer, Place, encode
+from pipelines.annotation.answers import Answer, Place, encode, heads
 from pipelines.annotation.desk import Desk
 from pipelines.annotation.formats import Shape
 from pipelines.annotation.formats.own import void_mark
+from pipelines.annotation.formats.shapes import clip
 from pipelines.drawn import View, views
 from weakseg import schema
 from weakseg.supervision import Polygon, encode_polygons
@@ -19,30 +20,41 @@ _ROUNDING = 0.01
 
 
 class Taken:
-    """The shapes of a file as answers, and what is wrong with them."""
+    """The shapes of a file as answers, and what is wrong with them.
+
+    Args:
+        desk: The questions and answers of the run.
+        file: The file's name.
+
+    Attributes:
+        annotator: As whom the file counts where it does not say who answered.
+        current: The last answers before the file, by question, then by annotator; withdrawals too.
+        faults: What is wrong.
+    """
 
     def __init__(self, desk: Desk, file: str) -> None:
         pool = desk.ledger.pool
         self.faults: list[str] = []
-        self._annotator, self._desk = f"import:{file}", desk
+        self.annotator, self._desk = f"import:{file}", desk
         self._names = {name: number for number, name in enumerate(pool.classes.names)}
         self._void = void_mark(self._names)
         self._cut = dict(views(pool))
         self._tiled = pool.manifest["settings"]["tile"] is not None
-        self._images = Names(list(self._cut), [view.source for view in self._cut.values()])
+        files = {row["image_id"]: row["source"] for row in pool.rows(["image_id", "source"])}
+        sources = [view.source for view in self._cut.values()]
+        self._images = Names(list(self._cut), sources, [files[image_id] for image_id in self._cut])
         self._train = set(pool.index("train").image_ids.to_pylist())
-        self._asked = {
-            (place[2], place[3], place[4], place[1]): place
-            for number in sorted(desk.rounds)
-            for place in desk.rounds[number].by_place
-        }
-        self._by_round = {place: place for standing in desk.rounds.values() for place in standing.by_place}
+        # By round, and under None what was asked last.
+        self._asked: dict[tuple[Any, ...], Place] = {}
+        for number in sorted(desk.rounds):
+            for place in desk.rounds[number].by_place:
+                self._asked[None, *place[1:5]] = self._asked[number, *place[1:5]] = place
         self._coarse = desk.ledger.record["config"]["supervision"]["coarse"] == "people"
-        self.said: dict[tuple[Any, ...], str] = {}
-        self._before = {row.place[1:]: row.place for row in desk.answers.since() if row.annotator == self._annotator}
-        self._points: dict[tuple[Any, ...], Answer] = {}
+        self.current = heads(desk.answers.since())
+        self._before = {place[1:]: place for place, given in self.current.items() if self.annotator in given}
+        self._points: dict[tuple[Place, str], Answer] = {}
         self._areas: dict[str, list[Polygon]] = defaultdict(list)
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._seconds: dict[str, float] = {}
 
     def add(self, shape: Shape) -> None:
         """One more shape."""
@@ -61,18 +73,17 @@ class Taken:
             self._area(shape, found, label)
 
     def rows(self) -> list[Answer]:
-        """What they come to: one row per point, one per image with areas."""
+        """What they come to: one row per point and annotator, one per image with areas."""
         rows = list(self._points.values())
         for image_id, polygons in self._areas.items():
             where = self._image("coarse", image_id)
-            rows.append(Answer(*where, self._annotator, None, encode_polygons(polygons), self._seconds[image_id]))
+            rows.append(Answer(*where, self.annotator, None, encode_polygons(polygons), self._seconds.get(image_id)))
         return rows
 
     def _image(self, kind: str, image_id: str) -> Place:
         """The question about a whole image: that of a round, else that of this file's answer before, else a new one."""
         what = kind, image_id, -1, -1, -1
-        asked = next((place for place in self._by_round if place[1:] == what), None)
-        return asked or self._before.get(what) or (max(self._desk.rounds), *what)
+        return self._asked.get((None, *what[:4])) or self._before.get(what) or (max(self._desk.rounds), *what)
 
     def _whole(self, shape: Shape, found: Sequence[str]) -> None:
         """An answer about an image as a whole, from our own files."""
@@ -108,14 +119,12 @@ class Taken:
                     self.faults.append(f"{where}: a point lies outside the image of {width} x {height} pixels")
                     return
             value = encode_polygons(Polygon(self._names[label], area[0], area[1:]) for _, label, area in shape.drawn)
-        where = self._image(kind, found[0])
         class_id = schema.VOID if value is None else None
-        self._keep(Answer(*where, self._annotator, class_id, value, shape.seconds), shape)
+        self._keep(self._image(kind, found[0]), class_id, value, shape)
 
-    def _keep(self, answer: Answer, shape: Shape) -> None:
-        self._points[answer.place] = answer
-        if shape.annotator is not None:
-            self.said[answer.place] = shape.annotator
+    def _keep(self, where: Place, class_id: int | None, value: str | None, shape: Shape) -> None:
+        who = shape.annotator or self.annotator
+        self._points[where, who] = Answer(*where, who, class_id, value, shape.seconds)
 
     def _point(self, shape: Shape, found: Sequence[str], label: int) -> None:
         assert shape.point is not None
@@ -124,17 +133,19 @@ class Taken:
             if place is None:
                 continue
             y, x = place
-            kind = "pixel" if shape.segment is None else "region"
-            asked = self._asked.get((image_id, y, x, kind))
-            if shape.round is not None:
-                named = (shape.round, kind, image_id, y, x, -1 if shape.segment is None else shape.segment)
-                asked = self._by_round.get(named, asked)
-            if asked is None and (image_id not in self._train or kind == "region"):
+            # Other tools do not say whether a pixel is meant or the superpixel around it: what was asked tells.
+            kinds = ("pixel", "region") if shape.segment is None else ("region",)
+            keys = [(number, kind, image_id, y, x) for number in (shape.round, None) for kind in kinds]
+            asked = next((self._asked[key] for key in keys if key in self._asked), None)
+            if asked is None and (image_id not in self._train or shape.segment is not None):
                 self._fault(shape, f"{image_id} is not asked there, and no training image: nothing may learn from it")
                 return
             what = "pixel", image_id, y, x, -1
             where = asked or self._before.get(what) or (max(self._desk.rounds), *what)
-            self._keep(Answer(*where, self._annotator, label, None, shape.seconds), shape)
+            given = self.current.get(where, {})
+            said = {answer.class_id for answer in given.values() if not answer.withdrawn}
+            if not (shape.again and self.annotator not in given and label in said):
+                self._keep(where, label, None, shape)
             return
         self._fault(shape, f"the point {shape.point} lies outside the image")
 
@@ -151,12 +162,14 @@ class Taken:
         view = self._cut[found[0]]
         height, width = shape.size or view.original
         for area in shape.areas:
-            first, *holes = (
-                tuple((x * view.size[1] / width, y * view.size[0] / height) for x, y in ring) for ring in area
-            )
-            self._areas[found[0]].append(Polygon(label, first, tuple(holes)))
-        if shape.areas:
-            self._seconds[found[0]] += shape.seconds
+            rings = [tuple((x * view.size[1] / width, y * view.size[0] / height) for x, y in ring) for ring in area]
+            outline, *holes = (clip(ring, view.size) for ring in rings)
+            if len(set(outline)) < 3 and outline != rings[0]:
+                self._fault(shape, f"the area lies outside the image of {view.size[1]} x {view.size[0]} pixels")
+                return
+            self._areas[found[0]].append(Polygon(label, outline, tuple(hole for hole in holes if len(set(hole)) > 2)))
+        if shape.areas and shape.seconds is not None:
+            self._seconds[found[0]] = self._seconds.get(found[0], 0.0) + shape.seconds
 
     def _fault(self, shape: Shape, what: str) -> None:
         self.faults.append(f"{shape.where}: {what}")
@@ -165,18 +178,18 @@ class Taken:
 class Names:
     """Finds images by what other tools call them: paths, file names, with or without an ending."""
 
-    def __init__(self, image_ids: Sequence[str], sources: Sequence[str]) -> None:
+    def __init__(self, image_ids: Sequence[str], sources: Sequence[str], files: Sequence[str] = ()) -> None:
         self._exact: dict[str, list[str]] = defaultdict(list)
         self._ends: dict[str, set[str]] = defaultdict(set)
-        for image_id, source in zip(image_ids, sources, strict=True):
-            for name in {image_id, source}:
+        self._of_source: dict[str, list[str]] = defaultdict(list)
+        for image_id, source, file in zip(image_ids, sources, files or sources, strict=True):
+            self._of_source[source].append(image_id)
+            for name in {image_id, source, file}:
                 self._exact[name].append(image_id)
+            for name in {image_id, source}:
                 parts = name.split("/")
                 for start in range(len(parts)):
                     self._ends["/".join(parts[start:])].add(source)
-        self._of_source: dict[str, list[str]] = defaultdict(list)
-        for image_id, source in zip(image_ids, sources, strict=True):
-            self._of_source[source].append(image_id)
 
     def find(self, name: str) -> list[str]:
         """The image of a name, all windows of it where it was cut; none where it is unknown or could be several."""

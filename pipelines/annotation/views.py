@@ -152,7 +152,7 @@ def disagreements(site: Site, annotator: str, *, limit: int = 200) -> list[dict[
             given = standing.given(question) if len(rows) > 1 else {}
             if annotator in given and len({row.class_id for row in given.values()}) > 1:
                 people = [
-                    {"annotator": name, "class": row.class_id, "seconds": row.seconds, "mine": name == annotator}
+                    {"annotator": name, "class": row.class_id, "seconds": row.seconds or 0.0, "mine": name == annotator}
                     for name, row in given.items()
                 ]
                 found.append(

@@ -62,6 +62,13 @@ def test_only_the_marked_lines_of_the_folder_recipe_are_to_be_changed(size: str)
     assert config.training.augmentation.crop is None
 
 
+def test_the_folder_recipe_asks_people_where_its_lines_for_them_are_let_in(tmp_path: Path):
+    path = tmp_path / "my-images.yaml"
+    path.write_text(re.sub(r"(?m)^  # (annotator|browser): ", r"  \1: ", (RECIPES / "folder.yaml").read_text()))
+    labelling = load(str(path), verb="active").labelling
+    assert (labelling.annotator, labelling.browser.annotators) == ("browser", ["anna", "ben"])
+
+
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_loads_is_named_after_itself_and_says_how_to_run_it(name: str, exports):
     exports(name)

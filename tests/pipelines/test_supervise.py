@@ -231,6 +231,19 @@ def test_keypoints_cost_a_click_each(root: Path):
         assert bring(0, example(ledger, ids(ledger)[0])).keypoints_HW is not None
 
 
+def test_the_oracle_needs_masks_and_people_do_not(tmp_path: Path):
+    data = write_folder(tmp_path / "data", images=8, masks=None)
+    pools.make_pool(open_layout("folder", data, seed=0), tmp_path / "runs", size=SIZE, segments=20)
+    settings = ("data.layout=folder", f"data.path={data}", "data.images=null", "training.early_stopping=null")
+    with (
+        opened(tmp_path / "runs", "oracle", *settings) as (config, ledger),
+        pytest.raises(DataError, match=r"^labelling\.annotator: .*--set labelling\.annotator=browser.*, or add masks/"),
+    ):
+        supervise.run(config, ledger)
+    with opened(tmp_path / "runs", "oracle", *settings, "labelling.annotator=browser") as (config, ledger):
+        supervise.run(config, ledger)
+
+
 def test_supervision_that_no_image_has_is_refused(root: Path, tmp_path: Path):
     file = tmp_path / "val.csv"
     with opened(root, "val-names") as (_, ledger):

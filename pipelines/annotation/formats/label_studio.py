@@ -27,14 +27,14 @@ def read_label_studio(content: Entry) -> Iterator[Shape]:
             results = annotation.get("result").items()
             shapes = [entry for entry in results if entry.get("type").value in _LABELS]
             took = annotation.get("lead_time")
-            seconds = 0.0 if took.value is None or not shapes else max(0.0, took.number()) / len(shapes)
+            seconds = None if took.value is None or not shapes else max(0.0, took.number()) / len(shapes)
             for entry in results:
                 if entry not in shapes:
                     entry.get("type").fail(f"expected {', '.join(_LABELS)}, got {entry.get('type').value!r}")
                 yield _shape(entry, str(name), seconds)
 
 
-def _shape(entry: Entry, name: str, seconds: float) -> Shape:
+def _shape(entry: Entry, name: str, seconds: float | None) -> Shape:
     kind, value = entry.get("type").text(), entry.get("value")
     known = extent(entry.get("original_height"), entry.get("original_width"))
     size = known or (100, 100)  # percent are pixels of a file of that size

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,7 +112,7 @@ def _answered(entry: Entry) -> Iterator[Shape]:
     if label.value is None and value.value is None:
         return
     image = entry.get("image_id").text()
-    seconds = 0.0 if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
+    seconds = None if entry.get("seconds").value is None else max(0.0, entry.get("seconds").number())
     number = None if entry.get("round").value is None else entry.get("round").whole()
     who = None if entry.get("annotator").value is None else entry.get("annotator").text()
     known: dict[str, Any] = {"asked": True, "seconds": seconds, "round": number, "annotator": who}
@@ -149,7 +150,7 @@ def write_via(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: d
         path: The file.
         rows: Questions with `via_x` and `via_y` in pixels of the image file.
         names: The classes.
-        files: The image file's name of every image_id.
+        files: What the image file of every image_id is called.
         run: The run's name.
     """
     images: dict[str, Any] = {}
@@ -159,7 +160,11 @@ def write_via(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: d
         image["regions"].append(
             {
                 "shape_attributes": {"name": "point", "cx": row["via_x"], "cy": row["via_y"]},
-                "region_attributes": {"class": row["class"] or ""},
+                "region_attributes": {
+                    "class": row["class"] or "",
+                    "annotator": row["annotator"] or "",
+                    "round": str(row["round"]),
+                },
             }
         )
     options = {name: "" for name in (*names, void_mark(names))}
@@ -175,7 +180,11 @@ def write_via(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: d
         },
         "_via_img_metadata": images,
         "_via_attributes": {
-            "region": {"class": {"type": "radio", "description": "", "options": options, "default_options": {}}},
+            "region": {
+                "class": {"type": "radio", "description": "", "options": options, "default_options": {}},
+                "annotator": {"type": "text", "description": "", "default_value": ""},
+                "round": {"type": "text", "description": "", "default_value": ""},
+            },
             "file": {},
         },
         "_via_data_format_version": "2.0.10",
@@ -198,13 +207,17 @@ def read_via(content: Entry) -> Iterator[Shape]:
         image = images.get(name)
         file = image.get("filename").text()
         for region in image.get("regions").items():
-            label, shape = region.get("region_attributes").get("class").value, region.get("shape_attributes")
+            said, shape = region.get("region_attributes"), region.get("shape_attributes")
+            label = said.get("class").value
             if not label:
                 continue
             kind = shape.get("name").text()
             if kind == "point":
                 point = shape.get("cx").number(), shape.get("cy").number()
-                yield Shape(region.where, file, str(label), point=point)
+                who, number = said.get("annotator").value, str(said.get("round").value)
+                known: dict[str, Any] = {"annotator": str(who) if who else None, "again": who is None}
+                asked_in = int(number) if re.fullmatch("[0-9]{1,9}", number) else None
+                yield Shape(region.where, file, str(label), point=point, round=asked_in, **known)
             elif kind in ("polygon", "polyline"):
                 xs = [item.number() for item in shape.get("all_points_x").items()]
                 ys = [item.number() for item in shape.get("all_points_y").items()]

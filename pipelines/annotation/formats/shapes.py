@@ -37,10 +37,11 @@ class Shape:
         size: Height and width of the annotated file where that is known; None = that of the data set's file.
         asked: Whether it speaks of the image as it was asked about, whatever file that was cut from; only our own files
             do.
-        seconds: How long it took, where that is known.
+        seconds: How long it took; None = not known.
         segment: The superpixel that was asked about; only our own files know it.
         round: The round that asked; only our own files know it.
         annotator: Who answered; only our own files know it.
+        again: Whether it may be an answer that was written to the file without who gave it.
         kind: proportions or coarse: an answer about the whole image, from our own files; None = a point or an area.
         shares: The proportions, by class.
         drawn: The polygons, each with its class and its place in the file; None = the annotator cannot tell.
@@ -53,10 +54,11 @@ class Shape:
     areas: tuple[Area, ...] = ()
     size: tuple[int, int] | None = None
     asked: bool = False
-    seconds: float = 0.0
+    seconds: float | None = None
     segment: int | None = None
     round: int | None = None
     annotator: str | None = None
+    again: bool = False
     kind: str | None = None
     shares: dict[str, float] | None = None
     drawn: tuple[tuple[str, str, Area], ...] | None = None
@@ -156,6 +158,30 @@ def show(value: Any) -> str:
 def box(left: float, top: float, right: float, bottom: float) -> tuple[tuple[Point, ...], ...]:
     """A rectangle as an area."""
     return (((left, top), (right, top), (right, bottom), (left, bottom)),)
+
+
+def clip(ring: Sequence[Point], size: tuple[int, int]) -> tuple[Point, ...]:
+    """What lies within an image of what an outline goes around (Sutherland and Hodgman, 1974).
+
+    Args:
+        ring: Its corners.
+        size: Height and width of the image.
+
+    Returns:
+        The corners as they are where all lie within; fewer than 3 different ones where nothing does.
+    """
+    for axis, sign, edge in ((0, 1, 0.0), (0, -1, float(size[1])), (1, 1, 0.0), (1, -1, float(size[0]))):
+        kept: list[Point] = []
+        for one, other in zip([*ring[-1:], *ring[:-1]], ring, strict=True):
+            if (sign * one[axis] < sign * edge) != (sign * other[axis] < sign * edge):
+                a, b = one[1 - axis], other[1 - axis]
+                along = a + (edge - one[axis]) / (other[axis] - one[axis]) * (b - a)
+                along = min(max(along, min(a, b)), max(a, b))
+                kept.append((edge, along) if axis == 0 else (along, edge))
+            if sign * other[axis] >= sign * edge:
+                kept.append(other)
+        ring = kept
+    return tuple(ring)
 
 
 def outlines(mask_HW: NDArray[np.bool_]) -> tuple[Area, ...]:

@@ -14,7 +14,7 @@ def write(path: Path, rows: Sequence[Row], *, names: Sequence[str], files: dict[
         path: Ends with .csv, .via.json (a project of the VGG Image Annotator) or .json.
         rows: Questions, with the answers there are.
         names: The classes.
-        files: The image file's name of every image_id.
+        files: What the image file of every image_id is called.
         run: The run's name.
 
     Raises:

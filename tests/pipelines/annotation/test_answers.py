@@ -37,6 +37,18 @@ def test_answers_are_there_for_another_connection(answers: Answers, tmp_path: Pa
     other.close()
 
 
+def test_how_long_it_took_need_not_be_known(tmp_path: Path):
+    """In the same columns as ever: databases and batches of before go on."""
+    storage = open_storage(tmp_path / "storage")
+    one = Answers(tmp_path / "one.sqlite", Batches(storage, "batches"))
+    one.add([replace(FIRST, seconds=None), replace(FIRST, x=5, seconds=0.0)])
+    assert one.db.execute("SELECT seconds FROM answers ORDER BY seq").fetchall() == [(-1.0,), (0.0,)]
+    two = Answers(tmp_path / "two.sqlite", Batches(storage, "batches"))
+    for opened in (one, two):
+        assert [row.seconds for row in opened.since()] == [None, 0.0]
+        opened.close()
+
+
 def test_the_same_again_is_stored_once(answers: Answers):
     assert answers.add([FIRST]) == answers.add([FIRST])
     assert len(answers.since()) == 1

@@ -128,6 +128,34 @@ def test_proportions_and_what_was_said_last(tmp_path: Path):
     assert "void" not in back
 
 
+def test_a_later_round_still_has_the_pages_of_whole_images(tmp_path: Path):
+    kinds, share = ("pixel", "proportions", "coarse"), ["labelling.answered_share=0.5"]
+    site = annotation_site.site(tmp_path, images=2, kinds=kinds, overrides=share)
+    desk = site.desk()
+    browser = client(site, site.app(desk))
+    first, second = (image["queries"][0]["query"] for image in work(browser, kind="proportions")["images"])
+    reply = post(browser, {"query": first, "proportions": [1, 0, 0]})
+    stored = reply.json()["answers"][0]
+    site.close(0)
+    site.ask(1)
+    desk.refresh(now=True)
+    state = browser.get("/api/state").json()
+    assert (state["round"], state["pages"]) == (1, ["pixel", "proportions", "coarse"])
+    assert state["progress"].keys() == {"pixel", "proportions", "coarse"}
+    found = work(browser, kind="proportions")
+    assert found["round"] == 1  # as the state says: for the page it is this round's
+    assert [query["query"] for image in found["images"] for query in image["queries"]] == [second]
+    later = post(browser, {"query": second, "proportions": [0, 1, 0]}).json()["answers"][0]
+    (entry, earlier) = browser.get("/api/history", params={"kind": "proportions"}).json()["history"]
+    assert (entry["answer"]["id"], earlier["answer"]["id"]) == (later["id"], stored["id"])
+    again = post(browser, {"query": first, "proportions": [0, 0, 1], "replaces": stored["id"]}).json()["answers"][0]
+    assert (later["late"], again["late"]) == (False, False)  # both count in the training of this round
+    site.close(1)
+    desk.refresh(now=True)
+    last = {"query": first, "proportions": [0, 1, 0], "replaces": again["id"]}
+    assert post(browser, last).json()["answers"][0]["late"] is True
+
+
 def test_polygons_lie_inside_the_image(tmp_path: Path):
     site = annotation_site.site(tmp_path, images=1, kinds=("coarse",))
     browser = client(site, site.app())

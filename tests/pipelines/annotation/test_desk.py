@@ -5,6 +5,7 @@ from pathlib import Path
 import annotation_site
 import pytest
 
+from pipelines.annotation import stage
 from pipelines.annotation.answers import Answers, Conflict
 from pipelines.annotation.desk import Desk, Entry, Refused
 from pipelines.annotation.mirror import Batches
@@ -239,6 +240,48 @@ def test_a_share_of_the_answers_is_enough_where_asked_for(tmp_path: Path):
     assert desk.progress("anna")["pixel"]["median_seconds"] == 0.0  # nobody had looked at it for a second
 
 
+def test_whole_images_that_a_share_left_out_are_handed_out_in_every_round(tmp_path: Path):
+    site, desk, _ = opened(
+        tmp_path, images=3, pixels=1, kinds=("pixel", "proportions"), overrides=["labelling.answered_share=0.3"]
+    )
+
+    def said(class_id: int) -> Entry:
+        standing, (image_id, *_) = desk.work("anna", "proportions", 3)  # type: ignore[misc]
+        return Entry(standing.by_image["proportions", image_id][0], None, f"[{class_id},{1 - class_id},0]", 1.0, "")
+
+    (first,) = desk.add("anna", [said(0)])
+    answer(desk, "anna", images(desk, "anna", 1)[0])
+    assert desk.rounds[0].complete(0.3)
+    site.close(0)
+    desk.refresh(now=True)
+    assert desk.work("anna", "proportions", 3) is None  # between the rounds nothing is asked
+    site.ask(1, pixels=1)
+    desk.refresh(now=True)
+    assert desk.progress("anna").keys() == {"pixel", "proportions"}
+    answer(desk, "anna", images(desk, "anna", 1)[0])
+    assert desk.rounds[1].complete(0.3)  # whether or not more is said of whole images
+    (second,) = desk.add("anna", [said(1)])
+    assert second.image_id != first.image_id
+    corrected = Entry(desk.rounds[0].by_place[first.place], None, "[1,0,0]", 1.0, first.answer_id)
+    (third,) = desk.add("anna", [corrected])
+    assert desk.progress("anna")["proportions"]["answered"] == 2
+    site.close(1)
+    with site.held() as ledger:
+        parts = [ledger.read_table(stage.supervision_part("proportions", number)) for number in (0, 1)]
+    assert parts[0]["answer_id"].to_pylist() == [first.answer_id]
+    assert set(parts[1]["answer_id"].to_pylist()) == {second.answer_id, third.answer_id}
+
+
+def test_pixels_of_an_earlier_round_are_not_handed_out_again(tmp_path: Path):
+    site, desk, _ = opened(tmp_path, images=2, overrides=["labelling.answered_share=0.1"])
+    answer(desk, "anna", images(desk, "anna", 1)[0])
+    site.close(0)
+    site.ask(1, pixels=0)
+    desk.refresh(now=True)
+    assert images(desk, "anna") == []
+    assert desk.progress("anna") == {}
+
+
 def test_another_desk_finds_everything(tmp_path: Path):
     site, desk, _ = opened(tmp_path, annotators=("anna", "ben"))
     mine = images(desk, "anna")
@@ -262,6 +305,37 @@ def test_what_was_taken_back_is_kept_for_a_second_thought(tmp_path: Path):
     assert images(desk, "ben") == []
     desk.add("anna", [Entry(question, 2, None, 0.5, back.answer_id)])
     assert desk.rounds[0].complete(1.0)
+
+
+def test_an_answer_taken_back_is_given_anew_while_another_has_the_image(tmp_path: Path):
+    _, desk, _ = opened(tmp_path, annotators=("anna", "ben"), images=1, overrides=["labelling.repeat=1.0"])
+    (image_id,) = images(desk, "anna")
+    answer(desk, "anna", image_id)
+    assert images(desk, "anna") == []  # given back
+    assert images(desk, "ben") == [image_id]
+    question = desk.rounds[0].questions[0]
+    row = desk.rounds[0].mine(question, "anna")
+    assert row is not None
+    back = desk.add("anna", [Entry(question, None, None, 0.5, row.answer_id)])[0]
+    again = desk.add("anna", [Entry(question, 2, None, 0.5, back.answer_id)])[0]
+    assert desk.rounds[0].given(question) == {"anna": again}
+    assert answer(desk, "ben", image_id, 2) == 3
+
+
+def test_an_answer_taken_back_that_another_gave_meanwhile_is_not_wanted_twice(tmp_path: Path):
+    _, desk, clock = opened(tmp_path, annotators=("anna", "ben"), images=1)
+    (image_id,) = images(desk, "anna")
+    answer(desk, "anna", image_id)
+    question = desk.rounds[0].questions[0]
+    row = desk.rounds[0].mine(question, "anna")
+    assert row is not None
+    back = desk.add("anna", [Entry(question, None, None, 0.5, row.answer_id)])[0]
+    clock.now += 601
+    assert images(desk, "ben") == [image_id]
+    assert answer(desk, "ben", image_id) == 1
+    with pytest.raises(Refused) as caught:
+        desk.add("anna", [Entry(question, 2, None, 0.5, back.answer_id)])
+    assert caught.value.code == "lease_lost"
 
 
 def test_a_file_that_disagrees_brings_a_person_in(tmp_path: Path):

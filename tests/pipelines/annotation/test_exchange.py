@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ import annotation_site
 import numpy as np
 import pytest
 
-from pipelines.annotation import exchange, taken
+from pipelines.annotation import exchange, messages, taken
 from pipelines.annotation.desk import Desk, Entry
 from pipelines.annotation.formats import Shape, read
 from pipelines.annotation.formats.coco import packed
 from pipelines.annotation.formats.shapes import Entry as Value
 from pipelines.annotation.formats.shapes import outlines
+from pipelines.annotation.views import answer_view
+from pipelines.console import Console
 from pipelines.drawn import View
+from pipelines.measure import measure
+from pipelines.status import status
 from weakseg.errors import DataError
 from weakseg.supervision import Polygon, decode_polygons, rasterise
 
@@ -83,6 +88,52 @@ def test_a_project_for_via_names_files_and_classes(desk: Desk, tmp_path: Path):
     region = project["_via_img_metadata"]["000.png-1"]["regions"][0]
     y, x = desk.rounds[0].questions[0].place[3:5]
     assert region["shape_attributes"] == {"name": "point", "cx": x, "cy": y}
+
+
+def test_images_of_one_file_name_are_two_for_via(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_data = annotation_site.write_data
+
+    def with_a_twin(folder: Path, **options: Any) -> None:
+        write_data(folder, **options)
+        for kind in ("images", "masks"):
+            (folder / kind / "train" / "b").mkdir()
+            shutil.copy(folder / kind / "train" / "000.png", folder / kind / "train" / "b")
+
+    monkeypatch.setattr(annotation_site, "write_data", with_a_twin)
+    desk = annotation_site.site(tmp_path, images=2).desk()
+    path = tmp_path / "a.via.json"
+    assert exchange.export_file(desk, path) == 9
+    project = json.loads(path.read_text())
+    files = {key: image["filename"] for key, image in project["_via_img_metadata"].items()}
+    assert sorted(files.values()) == ["001.png", "images/train/000.png", "images/train/b/000.png"]
+    assert list(files) == project["_via_image_id_list"] == [f"{name}-1" for name in files.values()]
+    for image in project["_via_img_metadata"].values():
+        for region in image["regions"]:
+            region["region_attributes"]["class"] = "water"
+    assert exchange.import_file(desk, written(path, project)) == 9
+    desk.refresh(now=True)
+    assert desk.rounds[0].complete(1.0)
+
+
+@pytest.mark.parametrize("name", ["a.via.json", "a.csv", "a.xml"])
+def test_regions_are_answered_at_the_pixel_that_points_at_them(tmp_path: Path, name: str):
+    desk = annotation_site.site(tmp_path, images=2, kind="region").desk()
+    path, asked = tmp_path / name, desk.rounds[0].questions
+    if name == "a.via.json":
+        exchange.export_file(desk, path)
+        path.write_text(path.read_text().replace('"class": ""', '"class": "water"'))
+    elif name == "a.csv":
+        rows = [f"{image_id},{y},{x},water" for _, _, image_id, y, x, _ in (question.place for question in asked)]
+        path.write_text("\n".join(["image_id,y,x,class", *rows]))
+    else:
+        marks = [f'<points label="water" points="{question.place[4]}.5,{question.place[3]}.5"/>' for question in asked]
+        size = 'width="64" height="48"'
+        images = [f'<image name="00{n}.png" {size}>{"".join(marks[3 * n : 3 * n + 3])}</image>' for n in range(2)]
+        path.write_text(f"<annotations>{''.join(images)}</annotations>")
+    assert exchange.import_file(desk, path) == 6
+    assert {row.place for row in desk.answers.since()} == {question.place for question in asked}
+    desk.refresh(now=True)
+    assert desk.rounds[0].complete(1.0)
 
 
 def test_a_corrected_file_corrects(desk: Desk, tmp_path: Path):
@@ -454,9 +505,32 @@ def test_labels_may_be_numbers_with_a_point_and_ids_of_64_bits(desk: Desk, tmp_p
 
 def test_seconds_below_none_are_none(desk: Desk, tmp_path: Path):
     marks = {"x": 1, "y": 1, "keypointlabels": ["water"]}
-    for lead_time in (-5.0, None):
+    for lead_time, seconds in ((-5.0, 0.0), (None, None)):
         path = written(tmp_path / "a.json", label_studio("keypointlabels", marks, lead_time=lead_time))
-        assert [shape.seconds for shape in read(path)] == [0.0]
+        assert [shape.seconds for shape in read(path)] == [seconds]
+
+
+def test_answers_without_a_time_cost_what_the_configuration_says(tmp_path: Path):
+    kinds, costs = ("pixel", "proportions", "coarse"), ["labelling.seconds.pixel=7", "labelling.seconds.coarse=100"]
+    site = annotation_site.site(tmp_path, images=2, kinds=kinds, overrides=[*costs, "labelling.seconds.proportions=30"])
+    desk = site.desk()
+    ring = [[0, 0], [9, 0], [9, 9]]
+    entries = [
+        {"image_id": "train/000", "y": 1, "x": 2, "class": "water", "seconds": None},
+        {"image_id": "train/000", "y": 1, "x": 3, "class": "water", "seconds": 2.5},
+        {"image_id": "train/000", "kind": "proportions", "value": {"meadow": 1, "water": 0, "house": 0}},
+        {"image_id": "train/000", "kind": "coarse", "value": [{"class": "water", "points": ring}]},
+    ]
+    exchange.import_file(desk, written(tmp_path / "a.json", {"questions": entries}))
+    exchange.import_file(desk, written(tmp_path / "b.json", coco({"image_id": 7, "segmentation": [FLAT]})))
+    exchange.export_file(desk, tmp_path / "a.csv")
+    assert {row["seconds"] for row in csv.DictReader((tmp_path / "a.csv").open())} == {""}
+    desk.answers.close()
+    assert site.close(0)["seconds"].to_pylist() == [None, 2.5]
+    with site.held() as ledger:
+        metrics = measure(site.config, ledger, 0, [{"loss": 1.0}], console=Console())
+    assert metrics["bill"] == {"proportions": 30.0, "coarse": 200.0, "points": 9.5}
+    assert status(site.config, Console())["seconds"] == 9.5
 
 
 def test_one_faulty_entry_refuses_the_whole_file(desk: Desk, tmp_path: Path):
@@ -597,6 +671,20 @@ def test_who_cannot_tell_is_understood_where_a_class_is_called_void(tmp_path: Pa
         assert options == ["void", "(void)", "water", "((void))"]
 
 
+def test_areas_that_reach_a_little_over_the_edge_come_back_from_an_export(tmp_path: Path):
+    desk = annotation_site.site(tmp_path, images=1, kinds=("coarse",)).desk()
+    over = [-0.4, 0, 64.5, 0, 64.5, 24, -0.4, 24]
+    assert exchange.import_file(desk, written(tmp_path / "a.json", coco({"segmentation": [over]}))) == 1
+    desk.refresh()
+    exchange.export_file(desk, tmp_path / "b.json")
+    assert exchange.import_file(desk, tmp_path / "b.json") == 0
+    (question,) = desk.rounds[0].questions
+    (row,) = desk.rounds[0].given(question).values()
+    drawn = [messages.Drawn.model_validate(shown | {"holes": []}) for shown in answer_view(row)["polygons"]]
+    given = messages.Given.model_validate({"query": "a", "seconds": 1, "polygons": drawn})
+    assert messages.entry(given, question, classes=3, size=SIZE).value == row.value
+
+
 @pytest.mark.parametrize("kind", ["proportions", "coarse"])
 def test_so_it_is_of_whole_images(tmp_path: Path, kind: str):
     made = {"images": 1, "kinds": (kind,), "classes": ("void", "water")}
@@ -607,3 +695,138 @@ def test_so_it_is_of_whole_images(tmp_path: Path, kind: str):
     other = annotation_site.site(tmp_path / "two", **made).desk()
     assert exchange.import_file(other, tmp_path / "a.csv") == 1
     assert [(row.class_id, row.value) for row in other.answers.since()] == [(255, None)]
+
+
+def answered(desk: Desk, who: str, class_id: int) -> None:
+    """Answer everything that an annotator is asked on the page of pixels."""
+    standing, image_ids = desk.work(who, "pixel", 8)
+    for image_id in image_ids:
+        for question in standing.by_image["pixel", image_id]:
+            desk.add(who, [Entry(question, class_id, None, 1.0, "")])
+    desk.work(who, "pixel", 8)  # done with, and given back
+
+
+def changed(path: Path, label: str, *, rows: int) -> None:
+    """Give the first answers of an export another class."""
+    if path.suffix == ".csv":
+        table = list(csv.DictReader(path.open()))
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, table[0])
+            writer.writeheader()
+            writer.writerows(row | ({"class": label} if number < rows else {}) for number, row in enumerate(table))
+        return
+    content = json.loads(path.read_text())
+    if "questions" in content:
+        entries = content["questions"]
+    else:
+        images = content["_via_img_metadata"].values()
+        entries = [region["region_attributes"] for image in images for region in image["regions"]]
+    for entry in entries[:rows]:
+        entry["class"] = label
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.json", "out.via.json"])
+def test_a_correction_in_an_export_is_its_annotators(tmp_path: Path, name: str):
+    site = annotation_site.site(tmp_path, images=2)
+    desk, path, told = site.desk(), tmp_path / name, []
+    answered(desk, "anna", 1)
+    exchange.export_file(desk, path)
+    changed(path, "house", rows=2)
+    assert exchange.import_file(desk, path, say=told.append) == 2
+    assert told == [
+        f"asked: 2 answers from {path}",
+        "asked: 2 of them correct what the annotators that it names had answered",
+    ]
+    assert exchange.import_file(desk, path) == 0
+    assert len(desk.answers.since()) == 8  # what was corrected is kept
+    desk.answers.close()
+    rows = site.close(0).to_pylist()
+    assert sorted(row["class_id"] for row in rows) == [1, 1, 1, 1, 2, 2]
+    assert {row["annotator"] for row in rows} == {"browser:anna"}
+
+
+def test_everyone_in_an_export_may_be_corrected_and_those_unknown_here_are_the_files(tmp_path: Path):
+    desk = annotation_site.site(
+        tmp_path, images=1, pixels=1, annotators=("anna", "ben"), overrides=["labelling.repeat=1.0"]
+    ).desk()
+    for who in ("anna", "ben"):
+        answered(desk, who, 1)
+    (question,) = desk.rounds[0].questions
+    _, _, image_id, y, x, _ = question.place
+    rows = [f"{image_id},{y},{x},house,{who}" for who in ("anna", "ben", "carl", "dora")]
+    path = written(tmp_path / "a.csv", "\n".join(["image_id,y,x,class,annotator", *rows]))
+    assert exchange.import_file(desk, path) == 3
+    desk.refresh()
+    given = {name: row.class_id for name, row in desk.rounds[0].given(question).items()}
+    assert given == {"anna": 2, "ben": 2, "import:a.csv": 2}
+
+
+@pytest.mark.parametrize("names", ["kept", "dropped"])
+def test_an_export_for_via_says_nothing_twice(tmp_path: Path, names: str):
+    """What it does not change are the answers of those who gave them, also in a file that does not name them."""
+    site = annotation_site.site(tmp_path, images=2, annotators=("anna", "ben"), overrides=["labelling.repeat=1.0"])
+    desk, path = site.desk(), tmp_path / "a.via.json"
+    answered(desk, "anna", 1)
+    exchange.export_file(desk, path)
+    if names == "dropped":
+        project = json.loads(path.read_text())
+        for image in project["_via_img_metadata"].values():
+            for region in image["regions"]:
+                assert region["region_attributes"].pop("annotator") == "anna"
+                assert region["region_attributes"].pop("round") == "0"
+        written(path, project)
+    assert exchange.import_file(desk, path) == 0
+    changed(path, "house", rows=1)
+    assert exchange.import_file(desk, path) == 1
+    desk.refresh()
+    assert not desk.rounds[0].complete(1.0)
+    assert desk.answers.since()[-1].annotator == ("anna" if names == "kept" else "import:a.via.json")
+    changed(path, "water", rows=1)
+    assert exchange.import_file(desk, path) == 1  # what the file said, or anna's answer, is corrected
+
+
+def test_a_second_annotators_file_counts_where_it_agrees(tmp_path: Path):
+    desk = annotation_site.site(
+        tmp_path, images=1, pixels=1, annotators=("anna", "ben"), overrides=["labelling.repeat=1.0"]
+    ).desk()
+    answered(desk, "anna", 1)
+    _, _, image_id, y, x, _ = desk.rounds[0].questions[0].place
+    path = written(tmp_path / "ben.csv", f"image_id,y,x,class\n{image_id},{y},{x},water\n")
+    assert exchange.import_file(desk, path) == 1
+    desk.refresh()
+    assert desk.rounds[0].complete(1.0)
+
+
+def test_a_file_that_leaves_a_question_undecided_is_told(tmp_path: Path):
+    desk, told = annotation_site.site(tmp_path, images=1).desk(), []
+    answered(desk, "anna", 1)
+    asked = [question.place for question in desk.rounds[0].questions]
+    rows = [
+        f"{place[2]},{place[3]},{place[4]},{label}" for place, label in zip(asked, ("house", "water"), strict=False)
+    ]
+    path = written(tmp_path / "a.csv", "\n".join(["image_id,y,x,class", *rows, "train/000,47,63,house"]))
+    assert exchange.import_file(desk, path, say=told.append) == 3
+    assert told == [
+        f"asked: 3 answers from {path}",
+        "asked: 1 of them differ from another answer, and nobody is left to be asked: they count as void",
+    ]
+
+
+def test_an_answer_that_comes_while_the_file_is_read_is_not_lost(desk: Desk, tmp_path: Path, monkeypatch: Any):
+    answered(desk, "anna", 1)
+    path = tmp_path / "a.csv"
+    exchange.export_file(desk, path)
+    changed(path, "house", rows=1)
+    first = desk.answers.since()[0]
+    question = desk.rounds[0].by_place[first.place]
+
+    def slow(path: Path) -> list[Shape]:
+        desk.add("anna", [Entry(question, 0, None, 1.0, first.answer_id)])
+        return read(path)
+
+    monkeypatch.setattr(exchange, "read", slow)
+    with pytest.raises(DataError, match=r"^a.csv: somebody answered there meanwhile; take the file again$"):
+        exchange.import_file(desk, path)
+    monkeypatch.undo()
+    assert exchange.import_file(desk, path) == 1

@@ -26,7 +26,7 @@ def answer(
     class_id: int | None = 0,
     *,
     value: str | None = None,
-    seconds: float = 1.0,
+    seconds: float | None = 1.0,
     at: float = NOW,
 ) -> Answer:
     moment = datetime.fromtimestamp(at, UTC).isoformat()
@@ -214,6 +214,16 @@ def test_progress_is_told_by_page_for_all_and_for_one():
     pixel = {"asked": 4, "answered": 3, "needed": 2, "mine": 2, "median_seconds": 3.0, "seconds_left": 0.0}
     coarse = {"asked": 1, "answered": 0, "needed": 1, "mine": 0, "median_seconds": None, "seconds_left": None}
     assert made.progress("anna", 0.5, now=NOW + 1) == {"pixel": pixel, "coarse": coarse}
+
+
+def test_answers_whose_time_is_not_known_are_counted_without_it():
+    one, two = question(0), question(1)
+    made = standing(one, two)
+    made.feed([answer(one, "anna", seconds=None)])
+    assert made.progress("anna", 1.0, now=NOW)["pixel"]["median_seconds"] is None
+    made.feed([answer(two, "anna", seconds=3.0)])
+    pixel = made.progress("anna", 1.0, now=NOW)["pixel"]
+    assert (pixel["mine"], pixel["median_seconds"]) == (2, 3.0)
 
 
 def test_more_answers_than_were_asked_for_are_not_more_than_all():

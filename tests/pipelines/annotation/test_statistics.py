@@ -20,7 +20,7 @@ def question(row: int, image_id: str = "a", kind: str = "pixel", purpose: str = 
 
 
 def answer(
-    to: Question, annotator: str, class_id: int | None = 0, *, value: str | None = None, seconds: float = 1.0
+    to: Question, annotator: str, class_id: int | None = 0, *, value: str | None = None, seconds: float | None = 1.0
 ) -> Answer:
     return Answer(*to.place, annotator, class_id, value, seconds, labelled_at="2025-01-01T00:00:00+00:00")
 
@@ -47,6 +47,16 @@ def test_one_alone_has_nobody_to_agree_with():
             "controls": 0,
             "accuracy": None,
         }
+    }
+
+
+def test_answers_whose_time_is_not_known_count_without_it():
+    one, two, three = question(0), question(1), question(2)
+    known = [answer(one, "anna", seconds=3.0), answer(two, "anna", seconds=None), answer(three, "ben", seconds=None)]
+    rows = counted([one, two, three], known)
+    assert {name: (row["answers"], row["median_seconds"]) for name, row in rows.items()} == {
+        "anna": (2, 3.0),
+        "ben": (1, None),
     }
 
 

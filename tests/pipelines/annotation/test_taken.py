@@ -148,6 +148,36 @@ def test_areas_of_a_resized_file_are_those_of_the_image(desk: Desk):
     assert decode_polygons(row.value or "")[0].points == TRIANGLE
 
 
+@pytest.mark.parametrize(
+    ("ring", "kept"),
+    [
+        (((-0.4, 0), (64.5, 0), (64.5, 24), (-0.4, 24)), [(0, 24), (0, 0), (64, 0), (64, 24)]),
+        (((0, 0), (64 + 1e-14, 0), (64, 48 + 7e-15)), [(0, 0), (64, 0), (64, 48)]),
+        (((32, 24), (96, 24), (96, 72), (32, 72)), [(64, 24), (64, 48), (32, 48), (32, 24)]),
+        (TRIANGLE, list(TRIANGLE)),
+    ],
+)
+def test_areas_end_where_the_image_does(desk: Desk, ring: Any, kept: list[tuple[float, float]]):
+    (row,) = rows(desk, area(images(desk)[0], "water", ring))
+    (polygon,) = decode_polygons(row.value or "")
+    assert {(round(x, 9), round(y, 9)) for x, y in polygon.points} == set(kept)
+    assert all(0 <= x <= 64 and 0 <= y <= 48 for x, y in polygon.points)
+
+
+def test_holes_beyond_the_image_are_none(desk: Desk):
+    beyond, across = ((70, 1), (80, 1), (80, 9)), ((60, 1), (68, 1), (68, 9), (60, 9))
+    (row,) = rows(desk, area(images(desk)[0], "water", TRIANGLE, beyond, across))
+    (polygon,) = decode_polygons(row.value or "")
+    assert [sorted(set(hole)) for hole in polygon.holes] == [[(60, 1), (60, 9), (64, 1), (64, 9)]]
+
+
+def test_an_area_beyond_the_image_is_named(desk: Desk):
+    beyond = ((64, 1), (80, 1), (80, 9), (64, 9))
+    assert fault(desk, area(images(desk)[0], "water", beyond)) == (
+        "entry: the area lies outside the image of 64 x 48 pixels"
+    )
+
+
 def test_areas_that_cannot_be_told_are_left_out(desk: Desk):
     assert rows(desk, area(images(desk)[0], "void", seconds=9.0)) == []
 
@@ -237,10 +267,11 @@ def test_every_fault_is_kept_beside_what_is_right(desk: Desk):
 
 def test_our_own_files_say_whose_answer_it_was(desk: Desk):
     image_id = images(desk)[0]
-    taken = Taken(desk, "a.csv")
-    taken.add(point(image_id, 47, 63, annotator="anna"))
-    taken.add(point(image_id, 47, 62))
-    assert taken.said == {new(image_id, 47, 63): "anna"}
+    who = {"annotator": "anna"}, {"annotator": "ben"}, {}
+    found = rows(desk, *(point(image_id, 47, 63, **fields) for fields in who))
+    assert [(row.place, row.annotator) for row in found] == [
+        (new(image_id, 47, 63), name) for name in ("anna", "ben", "import:a.csv")
+    ]
 
 
 def test_an_image_that_could_be_two_is_unknown():
@@ -278,6 +309,12 @@ def test_a_dot_may_be_part_of_the_name():
     names = Names(["a/1.5", "a/1"], ["a/1.5", "a/1"])
     assert names.find("1.5.png") == names.find("a/1.5") == ["a/1.5"]
     assert names.find("a/1.png") == ["a/1"]
+
+
+def test_a_file_of_the_data_set_is_its_image_whatever_else_ends_so():
+    ids, files = ["a/1", "b/a/1"], ["images/a/1.png", "images/b/a/1.png"]
+    assert Names(ids, ids).find("images/a/1.png") == []
+    assert [Names(ids, ids, files).find(name) for name in files] == [["a/1"], ["b/a/1"]]
 
 
 def test_an_image_that_was_cut_is_all_its_windows_and_each_by_itself():
