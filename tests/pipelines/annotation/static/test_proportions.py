@@ -85,6 +85,9 @@ def test_shares_that_are_set_stay_while_other_images_are_looked_at(visit):
     assert values(tab) == [34, 33, 33]
     tab.press(",")
     assert values(tab) == [0, 100, 0]
+    tab.press("Space")
+    tab.press("Backspace")
+    assert values(tab) == [0, 100, 0]
 
 
 def test_random_presses_never_leave_100(visit):
