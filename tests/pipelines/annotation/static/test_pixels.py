@@ -88,10 +88,27 @@ def test_undo_into_a_closed_round_asks_nothing_else_of_it(visit):
     new = tab.shown()
     tab.press("Backspace")
     assert tab.shown() == old
+    expect(tab.page.get_by_role("button", name="meadow")).to_have_attribute("aria-pressed", "true")
+    expect(tab.page.locator("#last")).to_have_text("Answered meadow: another key changes it")
     tab.press("2")
     assert tab.shown() == new
     tab.press("3")
     expect(tab.page.locator("#rest-title")).to_be_visible()
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1, 2]  # none was taken back
+
+
+def test_a_held_key_takes_one_answer_back(visit):
+    tab = visit(images=1, pixels=3)
+    tab.enter()
+    tab.press("1")
+    second = tab.press("2")
+    for _ in range(5):
+        tab.page.keyboard.down("Backspace")
+    tab.page.keyboard.up("Backspace")
+    assert tab.shown() == second
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1, None]
 
 
 @pytest.mark.long
