@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import Cookie, Depends, FastAPI, Query, Request
+from fastapi import Cookie, Depends, FastAPI, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pipelines.annotation.desk import Refused
 from pipelines.annotation.guard import Guard, error
 from pipelines.annotation.messages import Batch, Images, Token, entry
 from pipelines.annotation.replies import NoSession, add_handlers, refused
-from pipelines.annotation.security import COOKIE, RateLimit
+from pipelines.annotation.security import RateLimit
 from pipelines.annotation.static_files import static_file
 from pipelines.annotation.views import Site, answer_view, disagreements, history, image_view
 from weakseg.datasets.classes import hexadecimal
@@ -37,10 +37,15 @@ def create_app(site: Site) -> Callable[..., Any]:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     limit = RateLimit(ANSWERS_PER_SECOND)
 
-    def annotator(weakseg_session: Annotated[str | None, Cookie()] = None) -> str:
-        found = site.secret.who("session", weakseg_session or "", site.annotators)
+    Session = Annotated[str | None, Cookie(alias=site.cookie)]
+    Meant = Annotated[str | None, Header(alias="x-weakseg-annotator")]
+
+    def annotator(session: Session = None, meant: Meant = None) -> str:
+        found = site.secret.who("session", session or "", site.annotators)
         if found is None:
             raise NoSession
+        if meant not in (None, found):
+            raise Refused("other_annotator", "Somebody else signed in in another tab of this browser.")
         return found
 
     Me = Annotated[str, Depends(annotator)]
@@ -49,8 +54,8 @@ def create_app(site: Site) -> Callable[..., Any]:
     def enter(request: Request) -> Response:
         return static_file("enter.html", request)
 
-    def page(request: Request, weakseg_session: Annotated[str | None, Cookie()] = None) -> Response:
-        known = site.secret.who("session", weakseg_session or "", site.annotators)
+    def page(request: Request, session: Session = None) -> Response:
+        known = site.secret.who("session", session or "", site.annotators)
         if known is None:
             return static_file("signin.html", request, status=401)
         return static_file(PAGES[request.url.path], request)
@@ -75,7 +80,7 @@ def create_app(site: Site) -> Callable[..., Any]:
             )
         response = JSONResponse({"annotator": found, "run": site.run})
         response.set_cookie(
-            COOKIE,
+            site.cookie,
             site.secret.session(found),
             max_age=SESSION_DAYS * 86400,
             path="/",
@@ -91,7 +96,7 @@ def create_app(site: Site) -> Callable[..., Any]:
     @app.delete("/api/session")
     def sign_out(me: Me) -> JSONResponse:
         response = JSONResponse({})
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(site.cookie, path="/", httponly=True, samesite="strict")
         return response
 
     @app.get("/api/state")
@@ -104,7 +109,7 @@ def create_app(site: Site) -> Callable[..., Any]:
         return {
             "run": site.run,
             "annotator": me,
-            "mark": site.secret.mac("mark", site.run, digits=8),
+            "mark": site.mark,
             "annotators": len(site.annotators),
             "phase": "asking" if asking else "finished" if _finished(site, alive) else "waiting",
             "driver": alive,

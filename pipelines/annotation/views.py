@@ -42,6 +42,16 @@ class Site:
     annotators: Sequence[str]
     hosts: frozenset[str]
 
+    @property
+    def mark(self) -> str:
+        """Tells browsers this run from others, whatever machine serves it."""
+        return self.secret.mac("mark", self.run, digits=8)
+
+    @property
+    def cookie(self) -> str:
+        """The name of this run's cookie: a browser keeps those of all ports of a host together."""
+        return f"weakseg_session_{self.mark}"
+
     def image(self, handle: str) -> int:
         """The number of an image.
 

@@ -2,6 +2,13 @@
 
 const PATIENCE = 15_000;
 
+let me = null;
+
+/** From now on all requests say whom this page is for: who signs in in another tab is refused what this one sends. */
+export function speakFor(annotator) {
+  me = annotator;
+}
+
 /** What went wrong, in words for people. */
 export class ApiError extends Error {
   constructor(status, error) {
@@ -15,9 +22,10 @@ export class ApiError extends Error {
 }
 
 async function request(path, options = {}) {
+  const headers = { ...(me && { "X-Weakseg-Annotator": me }), ...options.headers };
   let response;
   try {
-    response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), credentials: "same-origin", ...options });
+    response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), credentials: "same-origin", ...options, headers });
   } catch {
     throw new ApiError(0, { code: "unreachable", message: "The server cannot be reached." });
   }

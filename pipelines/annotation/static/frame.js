@@ -1,6 +1,6 @@
 // What all pages share: the bar on top, the state of the run, answers on their way, the help, the live region.
 
-import { ApiError, blob, get, post } from "./api.js";
+import { ApiError, blob, get, post, speakFor } from "./api.js";
 import { Clock } from "./clock.js";
 import { byId, el, setText } from "./dom.js";
 import { Images } from "./images.js";
@@ -51,6 +51,7 @@ class Frame {
     }
     this.fault(null);
     const { run, annotator, mark, classes } = this.state;
+    speakFor(annotator);
     this.classes = withKeys(classes);
     this.outbox = new Outbox({
       post,
@@ -119,7 +120,9 @@ class Frame {
       ? ""
       : error.status === 401
         ? "You are signed out. Open the link that weakseg printed once more; answers not sent yet are kept here."
-        : `${error.message} Trying again.`;
+        : error.code === "other_annotator"
+          ? `Somebody else signed in here: reload to go on as them, or open your own link again. Answers not sent yet are kept for ${this.state.annotator}.`
+          : `${error.message} Trying again.`;
     setText(byId("fault"), text);
     byId("fault").hidden = !text;
   }
@@ -218,7 +221,7 @@ class Frame {
     const state = byId("saved");
     state.dataset.state = error ? "failing" : waiting ? "sending" : "saved";
     const many = `${waiting} ${waiting === 1 ? "answer" : "answers"}`;
-    if (error?.status === 401) this.fault(error);
+    if (error?.status === 401 || error?.code === "other_annotator") this.fault(error);
     state.title = error?.message ?? "";
     setText(byId("saved-text"), error ? `${many} not sent yet, trying again` : waiting ? "saving" : "saved");
     byId("retry").hidden = !error;

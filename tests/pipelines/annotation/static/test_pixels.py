@@ -248,6 +248,32 @@ def test_another_tab_of_the_same_person_is_no_trouble(visit):
     assert [line for line in tab.complaints if "409" not in line] == []
 
 
+def test_nobody_answers_for_who_signed_in_in_another_tab(visit):
+    tab = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    tab.enter()
+    other = tab.page.context.new_page()
+    other.goto(tab.links["ben"])
+    expect(other.locator("#who")).to_have_text("ben")
+    given = [tab.press(key) for key in ("1", "2")]
+    expect(tab.page.locator("#fault")).to_have_text(
+        "Somebody else signed in here: reload to go on as them, or open your own link again. "
+        "Answers not sent yet are kept for anna."
+    )
+    expect(tab.page.locator("#saved-text")).to_have_text("2 answers not sent yet, trying again")
+    tab.page.reload()
+    expect(tab.page.locator("#who")).to_have_text("ben")
+    tab.saved()
+    assert tab.site.desk().answers.since() == []
+    tab.page.goto(tab.links["anna"])
+    expect(tab.page.locator("#who")).to_have_text("anna")
+    tab.saved()
+    rows = tab.site.desk().answers.since()
+    assert [(row.annotator, row.class_id) for row in rows] == [("anna", 0), ("anna", 1)]
+    assert [(row.image_id, row.y, row.x) for row in rows] == [tab.where(query) for query in given]
+    assert all("409" in line for line in tab.complaints)
+    tab.complaints.clear()
+
+
 def test_what_the_server_refuses_is_said(visit):
     tab = visit(images=2, pixels=1)
     tab.enter()
