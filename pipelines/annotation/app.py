@@ -12,7 +12,7 @@ from pipelines.annotation.messages import Batch, Images, Token, entry
 from pipelines.annotation.replies import NoSession, add_handlers, refused
 from pipelines.annotation.security import RateLimit
 from pipelines.annotation.static_files import static_file
-from pipelines.annotation.views import Site, answer_view, disagreements, history, image_view
+from pipelines.annotation.views import Site, answer_view, disagreements, history, image_view, progress
 from weakseg.datasets.classes import hexadecimal
 from weakseg.schema import VOID
 
@@ -22,6 +22,7 @@ PAGES = {
     "/coarse": "coarse.html",
     "/review": "review.html",
 }
+PATHS = {"pixel": "/", "proportions": "/proportions", "coarse": "/coarse"}
 ANSWERS_PER_SECOND = 30
 SESSION_DAYS = 30
 
@@ -78,7 +79,10 @@ def create_app(site: Site) -> Callable[..., Any]:
             return JSONResponse(
                 error("bad_token", "This link is not valid: use the one that weakseg printed last."), status_code=401
             )
-        response = JSONResponse({"annotator": found, "run": site.run})
+        site.desk.refresh()
+        there = progress(site, found)
+        first = next((name for name, row in there.items() if row["open"]), next(iter(there), "pixel"))
+        response = JSONResponse({"annotator": found, "path": PATHS[first]})
         response.set_cookie(
             site.cookie,
             site.secret.session(found),
@@ -102,10 +106,9 @@ def create_app(site: Site) -> Callable[..., Any]:
     @app.get("/api/state")
     def state(me: Me) -> dict[str, Any]:
         site.desk.refresh()
-        asking, newest = site.desk.asking, site.desk.standing
+        asking = site.desk.asking
         alive = bool((site.desk.ledger.owner() or {}).get("alive"))
-        kinds = {question.page for question in newest.questions} if newest is not None else {"pixel"}
-        classes = site.classes
+        there, classes = progress(site, me), site.classes
         return {
             "run": site.run,
             "annotator": me,
@@ -115,7 +118,7 @@ def create_app(site: Site) -> Callable[..., Any]:
             "driver": alive,
             "round": None if asking is None else asking.number,
             "rounds": site.rounds,
-            "pages": [name for name in ("pixel", "proportions", "coarse") if name in kinds],
+            "pages": list(there) or ["pixel"],
             "classes": [
                 {"id": number, "name": name, "color": hexadecimal(color), "key": key}
                 for number, (name, color, key) in enumerate(
@@ -123,7 +126,7 @@ def create_app(site: Site) -> Callable[..., Any]:
                 )
             ],
             "void": VOID,
-            "progress": site.desk.progress(me),
+            "progress": there,
         }
 
     @app.get("/api/work")
@@ -140,7 +143,7 @@ def create_app(site: Site) -> Callable[..., Any]:
             if kind == "proportions":
                 last = history(site, me, kind, limit=1, before=None)
                 result["last"] = last[0]["answer"]["proportions"] if last else None
-        return {**result, "progress": site.desk.progress(me)}
+        return {**result, "progress": progress(site, me)}
 
     @app.get("/api/images/{handle}")
     def image(me: Me, handle: str) -> Response:
@@ -185,7 +188,7 @@ def create_app(site: Site) -> Callable[..., Any]:
                 {"query": given.query, **answer_view(row), "late": closed}
                 for given, row, closed in zip(body.answers, kept, late, strict=True)
             ],
-            "progress": site.desk.progress(me),
+            "progress": progress(site, me),
         }
 
     @app.get("/api/history")

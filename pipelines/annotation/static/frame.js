@@ -169,7 +169,7 @@ class Frame {
   resting() {
     const { phase, driver, round, rounds } = this.state;
     if (phase === "finished") return ["All rounds are done", "Thank you. The run is finished; nothing is asked any more."];
-    const other = PAGES.find((page) => page.kind !== this.kind && this.#open(page.kind) > 0);
+    const other = PAGES.find((page) => page.kind !== this.kind && this.progress[page.kind]?.open);
     if (other) return ["Nothing left here", `There is more to do on the page ${other.title}.`];
     if (phase === "waiting") {
       const next = driver ? "The model is training on the answers." : "No run is at work on the answers just now: start weakseg active.";
@@ -179,9 +179,10 @@ class Frame {
     return ["Nothing left for you just now", `Others hold the rest of ${name}. What they leave appears here by itself.`];
   }
 
-  #open(kind) {
+  /** How many answers a page still wants, where some of them may be mine. */
+  #left(kind) {
     const own = this.progress[kind];
-    return own ? own.needed - own.answered : 0;
+    return own?.open ? own.needed - own.answered : 0;
   }
 
   #take(state) {
@@ -232,12 +233,12 @@ class Frame {
   #nav() {
     const pages = PAGES.filter((page) => page.kind === "review" || page.kind === this.kind || this.state.pages.includes(page.kind));
     const links = pages.map((page) => {
-      const open = page.kind === this.kind ? 0 : this.#open(page.kind);
+      const left = page.kind === this.kind ? 0 : this.#left(page.kind);
       return el(
         "a",
         { href: page.path, "aria-current": page.kind === this.kind ? "page" : null },
         page.title,
-        ...(open > 0 ? [" ", el("span", { class: "badge" }, String(open), el("span", { class: "unseen", text: " left" }))] : []),
+        ...(left > 0 ? [" ", el("span", { class: "badge" }, String(left), el("span", { class: "unseen", text: " left" }))] : []),
       );
     });
     const shown = links.map((link) => link.outerHTML).join("");
