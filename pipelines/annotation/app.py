@@ -1,14 +1,14 @@
 """The web application: pages, and the JSON interface that they speak with."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Cookie, Depends, FastAPI, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pipelines.annotation.desk import Refused
 from pipelines.annotation.guard import Guard, error
-from pipelines.annotation.messages import Batch, Images, Token, entry
+from pipelines.annotation.messages import Batch, Images, Left, Page, Token, entry
 from pipelines.annotation.replies import NoSession, add_handlers, refused
 from pipelines.annotation.security import RateLimit
 from pipelines.annotation.static_files import static_file
@@ -25,8 +25,6 @@ PAGES = {
 PATHS = {"pixel": "/", "proportions": "/proportions", "coarse": "/coarse"}
 ANSWERS_PER_SECOND = 30
 SESSION_DAYS = 30
-
-Page = Literal["pixel", "proportions", "coarse"]
 
 
 def create_app(site: Site) -> Callable[..., Any]:
@@ -93,10 +91,6 @@ def create_app(site: Site) -> Callable[..., Any]:
         )
         return response
 
-    @app.get("/api/session")
-    def session(me: Me) -> dict[str, Any]:
-        return {"annotator": me, "run": site.run}
-
     @app.delete("/api/session")
     def sign_out(me: Me) -> JSONResponse:
         response = JSONResponse({})
@@ -106,19 +100,19 @@ def create_app(site: Site) -> Callable[..., Any]:
     @app.get("/api/state")
     def state(me: Me) -> dict[str, Any]:
         site.desk.refresh()
-        asking = site.desk.asking
+        asking, newest = site.desk.asking, site.desk.standing
         alive = bool((site.desk.ledger.owner() or {}).get("alive"))
-        there, classes = progress(site, me), site.classes
+        kinds = {question.page for question in newest.questions} if newest is not None else {"pixel"}
+        classes = site.classes
         return {
             "run": site.run,
             "annotator": me,
             "mark": site.mark,
-            "annotators": len(site.annotators),
             "phase": "asking" if asking else "finished" if _finished(site, alive) else "waiting",
             "driver": alive,
             "round": None if asking is None else asking.number,
             "rounds": site.rounds,
-            "pages": list(there) or ["pixel"],
+            "pages": [name for name in PATHS if name in kinds],
             "classes": [
                 {"id": number, "name": name, "color": hexadecimal(color), "key": key}
                 for number, (name, color, key) in enumerate(
@@ -126,13 +120,13 @@ def create_app(site: Site) -> Callable[..., Any]:
                 )
             ],
             "void": VOID,
-            "progress": there,
+            "progress": progress(site, me),
         }
 
     @app.get("/api/work")
     def work(me: Me, kind: Page = "pixel", images: Annotated[int, Query(ge=1, le=8)] = 3) -> dict[str, Any]:
         found = site.desk.work(me, kind, images)
-        result: dict[str, Any] = {"round": None, "kind": kind, "lease_seconds": site.desk.lifetime, "images": []}
+        result: dict[str, Any] = {"round": None, "kind": kind, "images": []}
         with site.desk.answers.lock:
             if found is not None:
                 standing, image_ids = found
@@ -210,13 +204,12 @@ def create_app(site: Site) -> Callable[..., Any]:
 
     @app.post("/api/alive")
     def alive(me: Me, body: Images) -> dict[str, Any]:
-        names = {site.pictures.image_ids[site.image(handle)]: handle for handle in body.images}
-        held, lost = site.desk.renew(me, names)
-        return {"held": [names[image_id] for image_id in held], "lost": [names[image_id] for image_id in lost]}
+        site.desk.renew(me, [site.pictures.image_ids[site.image(handle)] for handle in body.images])
+        return {}
 
     @app.post("/api/release")
-    def release(me: Me, body: Images) -> dict[str, Any]:
-        site.desk.release(me, [site.pictures.image_ids[site.image(handle)] for handle in body.images])
+    def release(me: Me, body: Left) -> dict[str, Any]:
+        site.desk.release(me, body.kind, [site.pictures.image_ids[site.image(handle)] for handle in body.images])
         return {}
 
     add_handlers(app)

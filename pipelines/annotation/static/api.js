@@ -47,10 +47,16 @@ export async function get(path) {
   return json(await request(path));
 }
 
+const JSON_HEADERS = { "Content-Type": "application/json" };
+
 /** POST JSON and get JSON. */
-export async function post(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  return json(await request(path, { method: "POST", headers, body: JSON.stringify(body) }));
+export async function post(path, body, options = {}) {
+  return json(await request(path, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify(body), ...options }));
+}
+
+/** DELETE something. */
+export async function remove(path) {
+  return json(await request(path, { method: "DELETE", headers: JSON_HEADERS }));
 }
 
 /** GET an image's bytes. */

@@ -6,6 +6,7 @@ import { byId, el, setText } from "./dom.js";
 import { Images } from "./images.js";
 import { Outbox, openStorage } from "./outbox.js";
 import { withKeys } from "./palette.js";
+import { attend, signOut } from "./presence.js";
 
 const PAGES = [
   { kind: "pixel", path: "/", title: "Points" },
@@ -13,8 +14,6 @@ const PAGES = [
   { kind: "coarse", path: "/coarse", title: "Areas" },
   { kind: "review", path: "/review", title: "Review" },
 ];
-const ALIVE = 60_000;
-const AWAY = 300_000; // ms without a move after which others may have the images
 const BEAT = 2500;
 
 /** Start a page; resolves once the state of the run is known. */
@@ -35,7 +34,7 @@ class Frame {
     this.onState = () => {};
     this.onStored = () => {};
     this.onRefused = () => {};
-    this.held = () => [];
+    this.held = this.spare = () => []; // images, of which others may have those to spare when the page is left
     this.refusals = new Map(); // reason -> its message and how many answers it is about
   }
 
@@ -80,7 +79,7 @@ class Frame {
       if (this.outbox.waiting > 0 && !this.outbox.kept) event.preventDefault();
     });
     this.#poll();
-    setInterval(() => this.#alive(), ALIVE);
+    attend(this);
   }
 
   /** Ask for the state now. */
@@ -212,12 +211,6 @@ class Frame {
     }
   }
 
-  async #alive() {
-    const images = this.held().slice(0, 16);
-    if (document.visibilityState === "hidden" || this.clock.still > AWAY || images.length === 0) return;
-    await post("/api/alive", { images }).catch(() => {}); // the next answer or poll tells what is wrong
-  }
-
   #saved({ waiting, error, kept }) {
     const state = byId("saved");
     state.dataset.state = error ? "failing" : waiting ? "sending" : "saved";
@@ -261,6 +254,7 @@ class Frame {
       ),
       el("p", { id: "saved", class: "saved", "data-state": "saved" }, el("span", { id: "saved-text", text: "saved" }), el("button", { id: "retry", type: "button", class: "quiet", text: "Send now", hidden: true, on: { click: () => this.outbox.retry() } })),
       el("p", { id: "who", class: "who" }),
+      el("button", { id: "sign-out", type: "button", class: "quiet", text: "Sign out", on: { click: () => signOut(this) } }),
       el("button", { id: "ask-help", type: "button", class: "quiet", "aria-label": "Help", "aria-keyshortcuts": "?", text: "?", on: { click: () => this.help() } }),
     );
     document.body.prepend(

@@ -32,6 +32,10 @@ export class Line {
     this.older = true; // whether the server may have answers before those in the history
     this.asking = null;
     frame.held = () => [...new Set(this.items.filter((item) => !item.content).map((item) => item.image.handle))];
+    frame.spare = () => {
+      const waiting = [...this.known.values()].filter((item) => frame.outbox.pending(item.query));
+      return frame.held().filter((handle) => !waiting.some((item) => item.image.handle === handle));
+    };
     frame.onState = () => this.#state();
     frame.onRefused = (entry, error) => this.#refused(entry, error);
     frame.onStored = () => this.at < 0 && frame.outbox.waiting === 0 && this.more();

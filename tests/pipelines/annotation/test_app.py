@@ -1,6 +1,7 @@
 """The interface that the page speaks with."""
 
 import io
+import time
 from pathlib import Path
 
 import annotation_site
@@ -227,13 +228,21 @@ def test_a_link_leads_to_the_page_of_a_run_without_points(tmp_path: Path):
     assert browser.post("/api/session", json=token).json()["path"] == "/coarse"
 
 
-def test_leases_are_renewed_and_given_back(tmp_path: Path):
-    site = annotation_site.site(tmp_path, images=1, annotators=("anna", "ben"))
-    app = site.app()
+def test_leases_are_renewed_and_given_back_on_the_page_that_is_left(tmp_path: Path):
+    kinds = ("pixel", "proportions")
+    site = annotation_site.site(tmp_path, images=1, annotators=("anna", "ben"), kinds=kinds)
+    desk, start = site.desk(), time.time()
+    desk.clock = lambda: start
+    app = site.app(desk)
     anna, ben = client(site, app, "anna"), client(site, app, "ben")
     (image,) = work(anna)["images"]
-    assert anna.post("/api/alive", json={"images": [image["image"]]}).json() == {"held": [image["image"]], "lost": []}
-    assert ben.post("/api/alive", json={"images": [image["image"]]}).json()["held"] == []
-    assert work(ben)["images"] == []
-    anna.post("/api/release", json={"images": [image["image"]]})
-    assert len(work(ben)["images"]) == 1
+    work(anna, kind="proportions")
+    desk.clock = lambda: start + desk.lifetime
+    for browser in (anna, ben):
+        assert browser.post("/api/alive", json={"images": [image["image"]]}).json() == {}
+    desk.clock = lambda: start + 2 * desk.lifetime
+    assert [work(ben, kind=kind)["images"] for kind in kinds] == [[], []]
+    for browser in (ben, anna):
+        assert browser.post("/api/release", json={"kind": "pixel", "images": [image["image"]]}).json() == {}
+        assert anna.get(image["url"]).status_code == 200  # a page that is left and opened again may be quicker
+    assert [len(work(ben, kind=kind)["images"]) for kind in kinds] == [1, 0]

@@ -19,7 +19,7 @@ from pipelines.storage import open_storage
 from weakseg.errors import ConfigError, WeaksegError
 
 PAGES = ("/", "/proportions", "/coarse", "/review")
-PRIVATE = ("/api/session", "/api/state", "/api/work", "/api/history", "/api/review", "/api/images/0-abc")
+PRIVATE = ("/api/state", "/api/work", "/api/history", "/api/review", "/api/images/0-abc")
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def test_the_cookie_cannot_be_read_or_sent_across_sites(site: annotation_site.Si
     assert reply.status_code == 200  # no redirect, which would lose the cookie for links clicked elsewhere
     cookie = reply.headers["set-cookie"].lower()
     assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/"))
-    assert nobody.get("/api/session").json()["annotator"] == "ben"
+    assert nobody.get("/api/state").json()["annotator"] == "ben"
     nobody.delete("/api/session", headers={"content-type": "application/json"})
-    assert nobody.get("/api/session").status_code == 401
+    assert nobody.get("/api/state").status_code == 401
 
 
 def test_runs_at_one_address_have_cookies_of_their_own(site: annotation_site.Site, tmp_path: Path):
@@ -103,7 +103,7 @@ def test_who_signs_in_in_another_tab_neither_answers_nor_acts_for_this_one(tmp_p
         ("GET", "/api/work", None),
         ("POST", "/api/answers", answer),
         ("POST", "/api/alive", {"images": [image["image"]]}),
-        ("POST", "/api/release", {"images": [image["image"]]}),
+        ("POST", "/api/release", {"kind": "pixel", "images": [image["image"]]}),
         ("DELETE", "/api/session", None),
     ):
         assert code(browser.request(method, path, json=body, headers=headers)) == (409, "other_annotator")
@@ -162,7 +162,7 @@ def test_another_annotators_images_are_neither_shown_nor_answered(site: annotati
     assert code(ben.post("/api/answers", json=answer)) == (403, "not_yours")
     assert mine["image"] not in [image["image"] for image in ben.get("/api/work?images=8").json()["images"]]
     assert anna.post("/api/answers", json=answer).status_code == 200
-    ben.post("/api/release", json={"images": [mine["image"]]})
+    assert ben.post("/api/release", json={"kind": "pixel", "images": [mine["image"]]}).status_code == 200
     assert mine["image"] in [image["image"] for image in anna.get("/api/work").json()["images"]]
 
 

@@ -67,7 +67,7 @@ def test_a_point_that_is_looked_at_stays_when_the_next_round_begins(visit):
     with tab.page.expect_response("**/api/work*"):
         tab.page.clock.run_for(12_000)
     expect(tab.page.locator("#round")).to_have_text("round 2 of 3")
-    tab.page.evaluate("fetch('/api/session').then((reply) => reply.text())")  # the page has taken in what came before
+    tab.page.evaluate("fetch('/api/history').then((reply) => reply.text())")  # the page has taken in what came before
     assert tab.press("2") == shown
     for _ in range(2):
         tab.press("3")
@@ -272,6 +272,61 @@ def test_nobody_answers_for_who_signed_in_in_another_tab(visit):
     assert [(row.image_id, row.y, row.x) for row in rows] == [tab.where(query) for query in given]
     assert all("409" in line for line in tab.complaints)
     tab.complaints.clear()
+
+
+def test_who_leaves_keeps_no_images_from_others(visit):
+    anna = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    anna.enter()
+    ben = visit(beside=anna)
+    ben.page.goto(ben.links["ben"])
+    expect(ben.page.locator("#rest-title")).to_have_text("Nothing left for you just now")
+    ben.page.goto("about:blank")
+    held = anna.shown()
+    anna.page.reload()
+    assert anna.shown() == held
+    anna.page.goto("about:blank")
+    ben.enter("ben")
+    assert ben.shown() == held
+
+
+def test_images_with_answers_on_their_way_are_kept(visit):
+    anna = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    anna.enter()
+    anna.page.route("**/api/answers", lambda route: route.abort())
+    first = anna.press("1")
+    anna.page.goto("about:blank")
+    ben = visit(beside=anna)
+    ben.enter("ben")
+    assert ben.where(ben.shown())[0] != anna.where(first)[0]
+    anna.complaints.clear()
+
+
+def test_a_page_that_the_browser_kept_asks_anew_what_is_due(visit):
+    tab = visit(images=1)
+    tab.enter()
+    with tab.page.expect_navigation():
+        tab.page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    tab.shown()
+
+
+def test_who_signs_out_leaves_nothing_behind(visit):
+    anna = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    anna.enter()
+    anna.page.route("**/api/answers", lambda route: route.abort())
+    anna.press("1")
+    button = anna.page.get_by_role("button", name="Sign out")
+    button.click()
+    expect(anna.page.locator("#notes")).to_contain_text("You stay signed in until your answers are sent.")
+    anna.page.unroute("**/api/answers")
+    button.click()
+    expect(anna.page.locator("main")).to_contain_text("Open the link")
+    assert [row.class_id for row in anna.site.desk().answers.since()] == [0]
+    assert anna.page.context.cookies() == []
+    ben = visit(beside=anna)
+    ben.enter("ben")
+    anna.page.goto(anna.url)
+    expect(anna.page.locator("main")).to_contain_text("Open the link")
+    anna.complaints.clear()
 
 
 def test_what_the_server_refuses_is_said(visit):
