@@ -1,18 +1,18 @@
 """The web application: pages, and the JSON interface that they speak with."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import Cookie, Depends, FastAPI, Query, Request
+from fastapi import Cookie, Depends, FastAPI, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pipelines.annotation.desk import Refused
 from pipelines.annotation.guard import Guard, error
-from pipelines.annotation.messages import Batch, Images, Token, entry
+from pipelines.annotation.messages import Batch, Images, Left, Page, Token, entry
 from pipelines.annotation.replies import NoSession, add_handlers, refused
-from pipelines.annotation.security import COOKIE, RateLimit
+from pipelines.annotation.security import RateLimit
 from pipelines.annotation.static_files import static_file
-from pipelines.annotation.views import Site, answer_view, disagreements, history, image_view
+from pipelines.annotation.views import Site, answer_view, disagreements, history, image_view, progress
 from weakseg.datasets.classes import hexadecimal
 from weakseg.schema import VOID
 
@@ -22,10 +22,9 @@ PAGES = {
     "/coarse": "coarse.html",
     "/review": "review.html",
 }
+PATHS = {"pixel": "/", "proportions": "/proportions", "coarse": "/coarse"}
 ANSWERS_PER_SECOND = 30
 SESSION_DAYS = 30
-
-Page = Literal["pixel", "proportions", "coarse"]
 
 
 def create_app(site: Site) -> Callable[..., Any]:
@@ -37,10 +36,15 @@ def create_app(site: Site) -> Callable[..., Any]:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     limit = RateLimit(ANSWERS_PER_SECOND)
 
-    def annotator(weakseg_session: Annotated[str | None, Cookie()] = None) -> str:
-        found = site.secret.who("session", weakseg_session or "", site.annotators)
+    Session = Annotated[str | None, Cookie(alias=site.cookie)]
+    Meant = Annotated[str | None, Header(alias="x-weakseg-annotator")]
+
+    def annotator(session: Session = None, meant: Meant = None) -> str:
+        found = site.secret.who("session", session or "", site.annotators)
         if found is None:
             raise NoSession
+        if meant not in (None, found):
+            raise Refused("other_annotator", "Somebody else signed in in another tab of this browser.")
         return found
 
     Me = Annotated[str, Depends(annotator)]
@@ -49,8 +53,8 @@ def create_app(site: Site) -> Callable[..., Any]:
     def enter(request: Request) -> Response:
         return static_file("enter.html", request)
 
-    def page(request: Request, weakseg_session: Annotated[str | None, Cookie()] = None) -> Response:
-        known = site.secret.who("session", weakseg_session or "", site.annotators)
+    def page(request: Request, session: Session = None) -> Response:
+        known = site.secret.who("session", session or "", site.annotators)
         if known is None:
             return static_file("signin.html", request, status=401)
         return static_file(PAGES[request.url.path], request)
@@ -73,9 +77,12 @@ def create_app(site: Site) -> Callable[..., Any]:
             return JSONResponse(
                 error("bad_token", "This link is not valid: use the one that weakseg printed last."), status_code=401
             )
-        response = JSONResponse({"annotator": found, "run": site.run})
+        site.desk.refresh()
+        there = progress(site, found)
+        first = next((name for name, row in there.items() if row["open"]), next(iter(there), "pixel"))
+        response = JSONResponse({"annotator": found, "path": PATHS[first]})
         response.set_cookie(
-            COOKIE,
+            site.cookie,
             site.secret.session(found),
             max_age=SESSION_DAYS * 86400,
             path="/",
@@ -84,14 +91,10 @@ def create_app(site: Site) -> Callable[..., Any]:
         )
         return response
 
-    @app.get("/api/session")
-    def session(me: Me) -> dict[str, Any]:
-        return {"annotator": me, "run": site.run}
-
     @app.delete("/api/session")
     def sign_out(me: Me) -> JSONResponse:
         response = JSONResponse({})
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        response.delete_cookie(site.cookie, path="/", httponly=True, samesite="strict")
         return response
 
     @app.get("/api/state")
@@ -105,13 +108,12 @@ def create_app(site: Site) -> Callable[..., Any]:
         return {
             "run": site.run,
             "annotator": me,
-            "mark": site.secret.mac("mark", site.run, digits=8),
-            "annotators": len(site.annotators),
+            "mark": site.mark,
             "phase": "asking" if asking else "finished" if _finished(site, alive) else "waiting",
             "driver": alive,
             "round": None if asking is None else asking.number,
             "rounds": site.rounds,
-            "pages": [name for name in ("pixel", "proportions", "coarse") if name in kinds],
+            "pages": [name for name in PATHS if name in kinds],
             "classes": [
                 {"id": number, "name": name, "color": hexadecimal(color), "key": key}
                 for number, (name, color, key) in enumerate(
@@ -119,13 +121,13 @@ def create_app(site: Site) -> Callable[..., Any]:
                 )
             ],
             "void": VOID,
-            "progress": site.desk.progress(me),
+            "progress": progress(site, me),
         }
 
     @app.get("/api/work")
     def work(me: Me, kind: Page = "pixel", images: Annotated[int, Query(ge=1, le=8)] = 3) -> dict[str, Any]:
         found = site.desk.work(me, kind, images)
-        result: dict[str, Any] = {"round": None, "kind": kind, "lease_seconds": site.desk.lifetime, "images": []}
+        result: dict[str, Any] = {"round": None, "kind": kind, "images": []}
         with site.desk.answers.lock:
             if found is not None:
                 standing, image_ids = found
@@ -136,7 +138,7 @@ def create_app(site: Site) -> Callable[..., Any]:
             if kind == "proportions":
                 last = history(site, me, kind, limit=1, before=None)
                 result["last"] = last[0]["answer"]["proportions"] if last else None
-        return {**result, "progress": site.desk.progress(me)}
+        return {**result, "progress": progress(site, me)}
 
     @app.get("/api/images/{handle}")
     def image(me: Me, handle: str) -> Response:
@@ -181,7 +183,7 @@ def create_app(site: Site) -> Callable[..., Any]:
                 {"query": given.query, **answer_view(row), "late": closed}
                 for given, row, closed in zip(body.answers, kept, late, strict=True)
             ],
-            "progress": site.desk.progress(me),
+            "progress": progress(site, me),
         }
 
     @app.get("/api/history")
@@ -203,13 +205,12 @@ def create_app(site: Site) -> Callable[..., Any]:
 
     @app.post("/api/alive")
     def alive(me: Me, body: Images) -> dict[str, Any]:
-        names = {site.pictures.image_ids[site.image(handle)]: handle for handle in body.images}
-        held, lost = site.desk.renew(me, names)
-        return {"held": [names[image_id] for image_id in held], "lost": [names[image_id] for image_id in lost]}
+        site.desk.renew(me, [site.pictures.image_ids[site.image(handle)] for handle in body.images])
+        return {}
 
     @app.post("/api/release")
-    def release(me: Me, body: Images) -> dict[str, Any]:
-        site.desk.release(me, [site.pictures.image_ids[site.image(handle)] for handle in body.images])
+    def release(me: Me, body: Left) -> dict[str, Any]:
+        site.desk.release(me, body.kind, [site.pictures.image_ids[site.image(handle)] for handle in body.images])
         return {}
 
     add_handlers(app)

@@ -153,7 +153,7 @@ class Desk:
                     leases.take(db, number, page, image_id, annotator, now=now, lifetime=self.lifetime)
                 for image_id in set(mine) - set(todo):
                     # Done with: others may be wanted there, and who did it may still change what they said.
-                    leases.release(db, image_id, annotator, round=number, kind=page)
+                    leases.release(db, number, page, image_id, annotator)
                 if not set(chosen) <= set(mine):
                     self.answers.mirror.put_leases({"at": now, "leases": leases.rows(db)})
             return standing, chosen
@@ -178,20 +178,17 @@ class Desk:
             answered = "SELECT 1 FROM answers WHERE image_id = ? AND annotator = ? LIMIT 1"
             return self.answers.db.execute(answered, (image_id, annotator)).fetchone() is not None
 
-    def renew(self, annotator: str, image_ids: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Renew leases; which images are held and which are lost to others."""
-        held: list[str] = []
-        lost: list[str] = []
+    def renew(self, annotator: str, image_ids: Iterable[str]) -> None:
+        """Renew the leases that nobody else has taken."""
         with self.answers.transaction() as db:
             for image_id in image_ids:
-                (held if leases.renew(db, image_id, annotator, now=self.clock()) else lost).append(image_id)
-        return held, lost
+                leases.renew(db, image_id, annotator, now=self.clock())
 
-    def release(self, annotator: str, image_ids: Iterable[str]) -> None:
-        """Give images back."""
+    def release(self, annotator: str, page: str, image_ids: Iterable[str]) -> None:
+        """Leave images of a page to others; until one takes them they are the annotator's to go on with."""
         with self.answers.transaction() as db:
             for image_id in image_ids:
-                leases.release(db, image_id, annotator)
+                leases.end(db, page, image_id, annotator)
 
     def progress(self, annotator: str) -> dict[str, Any]:
         """How far the questions are, by page."""

@@ -38,20 +38,16 @@ def take(
     return True
 
 
-def release(
-    db: sqlite3.Connection, image_id: str, annotator: str, *, round: int | None = None, kind: str | None = None
-) -> None:
-    """Give an image back; nothing happens where another holds it.
+def release(db: sqlite3.Connection, round: int, kind: str, image_id: str, annotator: str) -> None:
+    """Give an image back; nothing happens where another holds it."""
+    db.execute(f"DELETE FROM leases WHERE {_KEY} AND annotator = ?", (round, kind, image_id, annotator))
 
-    Args:
-        db: The connection, within a transaction.
-        image_id: The image.
-        annotator: Who gives it back.
-        round: The round in which it was taken; None = all of them.
-        kind: The page on which it was taken; None = all of them.
-    """
-    where = "image_id = ? AND annotator = ? AND round = ifnull(?, round) AND kind = ifnull(?, kind)"
-    db.execute(f"DELETE FROM leases WHERE {where}", (image_id, annotator, round, kind))
+
+def end(db: sqlite3.Connection, kind: str, image_id: str, annotator: str) -> None:
+    """End an annotator's leases of an image on a page, as if there had been no sign of life for long."""
+    db.execute(
+        "UPDATE leases SET seen = 0 WHERE kind = ? AND image_id = ? AND annotator = ?", (kind, image_id, annotator)
+    )
 
 
 def since(db: sqlite3.Connection, round: int, kind: str, image_id: str, annotator: str) -> float | None:
@@ -89,10 +85,9 @@ def restore(db: sqlite3.Connection, kept: Iterable[Sequence[Any]], *, away: floa
     db.executemany("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?)", found)
 
 
-def renew(db: sqlite3.Connection, image_id: str, annotator: str, *, now: float) -> bool:
-    """Renew an annotator's leases of an image, also expired ones that nobody else has taken; whether there was one."""
-    cursor = db.execute("UPDATE leases SET seen = ? WHERE image_id = ? AND annotator = ?", (now, image_id, annotator))
-    return cursor.rowcount > 0
+def renew(db: sqlite3.Connection, image_id: str, annotator: str, *, now: float) -> None:
+    """Renew an annotator's leases of an image, also expired ones that nobody else has taken."""
+    db.execute("UPDATE leases SET seen = ? WHERE image_id = ? AND annotator = ?", (now, image_id, annotator))
 
 
 def seen(db: sqlite3.Connection, image_id: str, annotator: str) -> bool:

@@ -12,6 +12,7 @@ from pipelines.annotation.desk import Entry, Refused
 from weakseg.schema import VOID
 from weakseg.supervision import Polygon, encode_polygons
 
+Page = Literal["pixel", "proportions", "coarse"]
 Handle = Annotated[str, Field(max_length=80)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 Pair = tuple[Number, Number]
@@ -31,9 +32,15 @@ class Token(Message):
 
 
 class Images(Message):
-    """POST /api/alive and /api/release."""
+    """POST /api/alive."""
 
     images: Annotated[list[Handle], Field(min_length=1, max_length=16)]
+
+
+class Left(Images):
+    """POST /api/release."""
+
+    kind: Page
 
 
 class Drawn(Message):

@@ -17,6 +17,7 @@ _STATUS = {
     "bad_request": 422,
     "not_yours": 403,
     "lease_lost": 409,
+    "other_annotator": 409,
     "unknown_image": 404,
     "unknown_query": 404,
     "not_found": 404,

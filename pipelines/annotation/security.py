@@ -23,7 +23,6 @@ from pipelines.config.hosts import loopback
 from pipelines.storage import Storage
 from weakseg.errors import WeaksegError
 
-COOKIE = "weakseg_session"
 ANNOTATOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 

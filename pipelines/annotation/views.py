@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.annotation import leases
 from pipelines.annotation.answers import Answer
-from pipelines.annotation.asked import Question
+from pipelines.annotation.asked import PAGES, Question
 from pipelines.annotation.desk import Desk, Refused
 from pipelines.annotation.messages import shown
 from pipelines.annotation.pictures import Pictures
@@ -42,6 +43,16 @@ class Site:
     annotators: Sequence[str]
     hosts: frozenset[str]
 
+    @property
+    def mark(self) -> str:
+        """Tells browsers this run from others, whatever machine serves it."""
+        return self.secret.mac("mark", self.run, digits=8)
+
+    @property
+    def cookie(self) -> str:
+        """The name of this run's cookie: a browser keeps those of all ports of a host together."""
+        return f"weakseg_session_{self.mark}"
+
     def image(self, handle: str) -> int:
         """The number of an image.
 
@@ -73,6 +84,24 @@ class Site:
     def query_handle(self, question: Question) -> str:
         """A question's opaque name."""
         return self.secret.handle("query", question.place[0], question.row)
+
+
+def progress(site: Site, annotator: str) -> dict[str, Any]:
+    """How far the newest round is, by page in their order, and whether a page has something for this annotator now."""
+    desk = site.desk
+    with desk.answers.lock:
+        found, asking = desk.progress(annotator), desk.asking
+        return {
+            page: {**found[page], "open": asking is not None and _open(desk, asking, page, annotator)}
+            for page in dict.fromkeys(PAGES.values())
+            if page in found
+        }
+
+
+def _open(desk: Desk, standing: Standing, page: str, annotator: str) -> bool:
+    """Whether some image is asked of an annotator that nobody else holds."""
+    held = leases.holders(desk.answers.db, standing.number, page, now=desk.clock(), lifetime=desk.lifetime)
+    return any(held.get(image_id, annotator) == annotator for image_id in standing.open_images(page, annotator))
 
 
 def image_view(

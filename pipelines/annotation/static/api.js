@@ -2,6 +2,13 @@
 
 const PATIENCE = 15_000;
 
+let me = null;
+
+/** From now on all requests say whom this page is for: who signs in in another tab is refused what this one sends. */
+export function speakFor(annotator) {
+  me = annotator;
+}
+
 /** What went wrong, in words for people. */
 export class ApiError extends Error {
   constructor(status, error) {
@@ -15,9 +22,10 @@ export class ApiError extends Error {
 }
 
 async function request(path, options = {}) {
+  const headers = { ...(me && { "X-Weakseg-Annotator": me }), ...options.headers };
   let response;
   try {
-    response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), credentials: "same-origin", ...options });
+    response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE), credentials: "same-origin", ...options, headers });
   } catch {
     throw new ApiError(0, { code: "unreachable", message: "The server cannot be reached." });
   }
@@ -39,10 +47,16 @@ export async function get(path) {
   return json(await request(path));
 }
 
+const JSON_HEADERS = { "Content-Type": "application/json" };
+
 /** POST JSON and get JSON. */
-export async function post(path, body) {
-  const headers = { "Content-Type": "application/json" };
-  return json(await request(path, { method: "POST", headers, body: JSON.stringify(body) }));
+export async function post(path, body, options = {}) {
+  return json(await request(path, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify(body), ...options }));
+}
+
+/** DELETE something. */
+export async function remove(path) {
+  return json(await request(path, { method: "DELETE", headers: JSON_HEADERS }));
 }
 
 /** GET an image's bytes. */

@@ -27,7 +27,7 @@ const line = new Line(frame, { kind: "coarse", show, read });
 const mark = fillPalette(byId("classes"), classes, choose);
 let drawing = null;
 let chosen = classes[0];
-let press = null; // what the pointer holds: {corner} or {trail}
+let press = null; // what the pointer holds and where it was pressed: {corner, from} or {trail, from}
 let pointer = null; // in image coordinates, for the line to the next corner
 let cross = null; // the keyboard's place
 let spot = null; // where the keyboard set its last corner
@@ -105,8 +105,11 @@ function down(event) {
   cross = spot = picked = null;
   canvas.setPointerCapture(event.pointerId);
   const corner = drawing.vertexAt(x, y, REACH[event.pointerType] / stage.scale);
+  // A neighbour's corner becomes one of the open area too, and is not moved by it.
+  const shared = drawing.open && corner?.polygon >= 0;
   // The first corner of the open area closes it; it is a click only if it does not move.
-  press = corner ? { corner, moved: false, from: [x, y] } : { trail: [[x, y]] };
+  press = corner && !shared ? { corner, moved: false } : { trail: [shared ? corner.point : [x, y]] };
+  press.from = [x, y];
 }
 
 function move(event) {
@@ -127,11 +130,11 @@ function move(event) {
 
 function up() {
   if (!press || !line.shown) return;
-  const { corner, trail, moved } = press;
+  const { corner, trail, moved, from } = press;
   press = null;
   if (corner && !moved && corner.polygon === -1 && corner.vertex === 0) close();
   else if (trail) {
-    const length = Math.max(...trail.map(([x, y]) => Math.hypot(x - trail[0][0], y - trail[0][1]))) * stage.scale;
+    const length = Math.max(0, ...trail.slice(1).map(([x, y]) => Math.hypot(x - from[0], y - from[1]))) * stage.scale;
     if (length < DRAWN) drawing.add(chosen.id, ...trail[0]);
     else {
       const fresh = !drawing.open;
@@ -211,7 +214,7 @@ function enter() {
 
 function close() {
   if (!drawing?.open) return;
-  spot = null;
+  spot = picked = null;
   const { name } = byClass.get(drawing.open.class);
   const done = drawing.close();
   changed();
@@ -244,18 +247,19 @@ function save() {
     tell("An area is not closed: three corners, or Esc drops it.", "");
     return;
   }
-  done({ polygons: drawing.polygons }, `${drawing.polygons.length} ${drawing.polygons.length === 1 ? "area" : "areas"} saved`);
-}
-
-function cannotTell() {
-  if (line.shown) done({ void: true }, "Cannot tell");
-}
-
-function done(content, what) {
+  const { polygons } = drawing;
   draft.delete(line.item.query);
   keep(line.item.query, null);
-  line.answer(structuredClone(content));
-  tell(what, "done");
+  line.answer(structuredClone({ polygons }));
+  tell(`${polygons.length} ${polygons.length === 1 ? "area" : "areas"} saved`, "done");
+}
+
+/** What was drawn stays a draft: who comes back finds it. */
+function cannotTell() {
+  if (!line.shown) return;
+  if (drawing.polygons.length || drawing.open) keep(line.item.query, drawing);
+  line.answer({ void: true });
+  tell("Cannot tell", "done");
 }
 
 function step(by) {
@@ -302,14 +306,14 @@ function changed() {
   byId("close").disabled = !drawing?.open;
   byId("undo").disabled = !drawing?.past.length && !line.history.length;
   byId("redo").disabled = !drawing?.ahead.length;
-  if (drawing?.past.length && line.shown) keep(line.item.query, { polygons: drawing.polygons, open: drawing.open });
+  if (drawing?.past.length && line.shown) keep(line.item.query, drawing);
   stage.draw();
 }
 
 /** Minutes of drawing outlive a reload, also where nothing is saved yet; null = nothing to keep. */
 function keep(query, what) {
   try {
-    if (what) window.sessionStorage.setItem(DRAFT + query, JSON.stringify(what));
+    if (what) window.sessionStorage.setItem(DRAFT + query, JSON.stringify({ polygons: what.polygons, open: what.open }));
     else window.sessionStorage.removeItem(DRAFT + query);
   } catch {
     // switched off or full: it lives as long as the page

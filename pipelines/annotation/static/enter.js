@@ -12,8 +12,8 @@ await enter();
 async function enter() {
   byId("again").hidden = true;
   try {
-    await post("/api/session", { token });
-    window.location.replace("/");
+    const { path } = await post("/api/session", { token });
+    window.location.replace(path);
   } catch (error) {
     const wrong = error.status === 401 || error.status === 422;
     byId("entering").textContent = wrong

@@ -1,11 +1,12 @@
 // What all pages share: the bar on top, the state of the run, answers on their way, the help, the live region.
 
-import { ApiError, blob, get, post } from "./api.js";
+import { ApiError, blob, get, post, speakFor } from "./api.js";
 import { Clock } from "./clock.js";
 import { byId, el, setText } from "./dom.js";
 import { Images } from "./images.js";
 import { Outbox, openStorage } from "./outbox.js";
 import { withKeys } from "./palette.js";
+import { attend, signOut } from "./presence.js";
 
 const PAGES = [
   { kind: "pixel", path: "/", title: "Points" },
@@ -13,8 +14,6 @@ const PAGES = [
   { kind: "coarse", path: "/coarse", title: "Areas" },
   { kind: "review", path: "/review", title: "Review" },
 ];
-const ALIVE = 60_000;
-const AWAY = 300_000; // ms without a move after which others may have the images
 const BEAT = 2500;
 
 /** Start a page; resolves once the state of the run is known. */
@@ -35,7 +34,7 @@ class Frame {
     this.onState = () => {};
     this.onStored = () => {};
     this.onRefused = () => {};
-    this.held = () => [];
+    this.held = this.spare = () => []; // images, of which others may have those to spare when the page is left
     this.refusals = new Map(); // reason -> its message and how many answers it is about
   }
 
@@ -51,6 +50,7 @@ class Frame {
     }
     this.fault(null);
     const { run, annotator, mark, classes } = this.state;
+    speakFor(annotator);
     this.classes = withKeys(classes);
     this.outbox = new Outbox({
       post,
@@ -79,7 +79,7 @@ class Frame {
       if (this.outbox.waiting > 0 && !this.outbox.kept) event.preventDefault();
     });
     this.#poll();
-    setInterval(() => this.#alive(), ALIVE);
+    attend(this);
   }
 
   /** Ask for the state now. */
@@ -119,7 +119,9 @@ class Frame {
       ? ""
       : error.status === 401
         ? "You are signed out. Open the link that weakseg printed once more; answers not sent yet are kept here."
-        : `${error.message} Trying again.`;
+        : error.code === "other_annotator"
+          ? `Somebody else signed in here: reload to go on as them, or open your own link again. Answers not sent yet are kept for ${this.state.annotator}.`
+          : `${error.message} Trying again.`;
     setText(byId("fault"), text);
     byId("fault").hidden = !text;
   }
@@ -166,7 +168,7 @@ class Frame {
   resting() {
     const { phase, driver, round, rounds } = this.state;
     if (phase === "finished") return ["All rounds are done", "Thank you. The run is finished; nothing is asked any more."];
-    const other = PAGES.find((page) => page.kind !== this.kind && this.#open(page.kind) > 0);
+    const other = PAGES.find((page) => page.kind !== this.kind && this.progress[page.kind]?.open);
     if (other) return ["Nothing left here", `There is more to do on the page ${other.title}.`];
     if (phase === "waiting") {
       const next = driver ? "The model is training on the answers." : "No run is at work on the answers just now: start weakseg active.";
@@ -176,9 +178,10 @@ class Frame {
     return ["Nothing left for you just now", `Others hold the rest of ${name}. What they leave appears here by itself.`];
   }
 
-  #open(kind) {
+  /** How many answers a page still wants, where some of them may be mine. */
+  #left(kind) {
     const own = this.progress[kind];
-    return own ? own.needed - own.answered : 0;
+    return own?.open ? own.needed - own.answered : 0;
   }
 
   #take(state) {
@@ -208,17 +211,11 @@ class Frame {
     }
   }
 
-  async #alive() {
-    const images = this.held().slice(0, 16);
-    if (document.visibilityState === "hidden" || this.clock.still > AWAY || images.length === 0) return;
-    await post("/api/alive", { images }).catch(() => {}); // the next answer or poll tells what is wrong
-  }
-
   #saved({ waiting, error, kept }) {
     const state = byId("saved");
     state.dataset.state = error ? "failing" : waiting ? "sending" : "saved";
     const many = `${waiting} ${waiting === 1 ? "answer" : "answers"}`;
-    if (error?.status === 401) this.fault(error);
+    if (error?.status === 401 || error?.code === "other_annotator") this.fault(error);
     state.title = error?.message ?? "";
     setText(byId("saved-text"), error ? `${many} not sent yet, trying again` : waiting ? "saving" : "saved");
     byId("retry").hidden = !error;
@@ -229,12 +226,12 @@ class Frame {
   #nav() {
     const pages = PAGES.filter((page) => page.kind === "review" || page.kind === this.kind || this.state.pages.includes(page.kind));
     const links = pages.map((page) => {
-      const open = page.kind === this.kind ? 0 : this.#open(page.kind);
+      const left = page.kind === this.kind ? 0 : this.#left(page.kind);
       return el(
         "a",
         { href: page.path, "aria-current": page.kind === this.kind ? "page" : null },
         page.title,
-        ...(open > 0 ? [" ", el("span", { class: "badge" }, String(open), el("span", { class: "unseen", text: " left" }))] : []),
+        ...(left > 0 ? [" ", el("span", { class: "badge" }, String(left), el("span", { class: "unseen", text: " left" }))] : []),
       );
     });
     const shown = links.map((link) => link.outerHTML).join("");
@@ -257,6 +254,7 @@ class Frame {
       ),
       el("p", { id: "saved", class: "saved", "data-state": "saved" }, el("span", { id: "saved-text", text: "saved" }), el("button", { id: "retry", type: "button", class: "quiet", text: "Send now", hidden: true, on: { click: () => this.outbox.retry() } })),
       el("p", { id: "who", class: "who" }),
+      el("button", { id: "sign-out", type: "button", class: "quiet", text: "Sign out", on: { click: () => signOut(this) } }),
       el("button", { id: "ask-help", type: "button", class: "quiet", "aria-label": "Help", "aria-keyshortcuts": "?", text: "?", on: { click: () => this.help() } }),
     );
     document.body.prepend(

@@ -32,6 +32,10 @@ export class Line {
     this.older = true; // whether the server may have answers before those in the history
     this.asking = null;
     frame.held = () => [...new Set(this.items.filter((item) => !item.content).map((item) => item.image.handle))];
+    frame.spare = () => {
+      const waiting = [...this.known.values()].filter((item) => frame.outbox.pending(item.query));
+      return frame.held().filter((handle) => !waiting.some((item) => item.image.handle === handle));
+    };
     frame.onState = () => this.#state();
     frame.onRefused = (entry, error) => this.#refused(entry, error);
     frame.onStored = () => this.at < 0 && frame.outbox.waiting === 0 && this.more();
@@ -60,16 +64,16 @@ export class Line {
     this.forward(false);
   }
 
-  /** The item answered last, shown again; with `withdraw` its answer is taken back. Null where there is none. */
+  /**
+   * The item answered last, shown again; null where there is none. With `withdraw` its answer is taken back, unless its
+   * round is closed, which asks nothing again: there the next answer replaces it.
+   */
   back(withdraw) {
     const query = this.history.pop();
     if (this.older && this.history.length < NEAR) this.#past();
     if (query === undefined) return null;
     const item = this.known.get(query);
-    if (withdraw) {
-      this.#put(item, null, 0);
-      item.undone = true;
-    }
+    if (withdraw && item.round === this.frame.state.round) this.#put(item, null, 0);
     if (!this.items.includes(item)) {
       // What nobody answered before its round was closed is not asked again.
       const ahead = [...this.known.values()].filter(
@@ -241,7 +245,6 @@ export class Line {
   #put(item, content, seconds) {
     const delta = Number(content !== null) - Number(item.content !== null);
     item.content = content;
-    item.undone = false;
     this.frame.outbox.put(item.query, content ?? { [ABSENT[this.kind]]: null }, Math.round(seconds * 1000) / 1000, delta);
   }
 

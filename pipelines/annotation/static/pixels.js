@@ -47,8 +47,9 @@ function press(event) {
   } else if (key === " ") {
     if (event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement) return; // presses it
     if (!event.repeat) label(VOID);
-  } else if (key === "Backspace") undo();
-  else if (key === "ArrowRight" || key === "ArrowDown") step(1);
+  } else if (key === "Backspace") {
+    if (!event.repeat) undo();
+  } else if (key === "ArrowRight" || key === "ArrowDown") step(1);
   else if (key === "ArrowLeft" || key === "ArrowUp") step(-1);
   else if (key === "+" || key === "=") stage.zoomBy(1);
   else if (key === "-" || key === "_") stage.zoomBy(-1);
@@ -69,7 +70,8 @@ function label(classId) {
 function undo() {
   const item = line.item;
   const was = line.back(true);
-  const what = was ? "Taken back: answer it again" : "Nothing to take back";
+  const again = was?.content ? `Answered ${nameOf(was.content.class)}: another key changes it` : "Taken back: answer it again";
+  const what = was ? again : "Nothing to take back";
   if (!was && item) setText(byId("last"), what);
   if (was) setText(byId("last"), what);
   byId("last").dataset.kind = "undone";

@@ -82,17 +82,17 @@ export class Drawing {
     return all.flatMap(([one, polygon]) => one.points.map((point, vertex) => ({ polygon, vertex, class: one.class, point })));
   }
 
-  /** The nearest vertex within a distance, of closed polygons and the open one: {polygon, vertex}, polygon -1 = open. */
+  /** The nearest vertex within a distance, of equally near ones the open polygon's (-1): {polygon, vertex, point}. */
   vertexAt(x, y, distance) {
     let best = null;
     const look = (points, polygon) => {
-      points.forEach(([u, v], vertex) => {
-        const far = Math.hypot(u - x, v - y);
-        if (far <= distance && (!best || far < best.far)) best = { polygon, vertex, far };
+      points.forEach((point, vertex) => {
+        const far = Math.hypot(point[0] - x, point[1] - y);
+        if (far <= distance && (!best || far < best.far)) best = { polygon, vertex, point, far };
       });
     };
-    this.polygons.forEach((polygon, index) => look(polygon.points, index));
     if (this.open) look(this.open.points, -1);
+    this.polygons.forEach((polygon, index) => look(polygon.points, index));
     return best;
   }
 

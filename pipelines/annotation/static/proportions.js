@@ -109,6 +109,7 @@ function save() {
     return;
   }
   last = shares.fractions();
+  drafts.delete(line.item.query);
   done({ proportions: last }, words(shares.values));
 }
 
@@ -117,7 +118,6 @@ function cannotTell() {
 }
 
 function done(content, what) {
-  drafts.delete(line.item.query);
   line.answer(content);
   setText(byId("last"), what);
   byId("last").dataset.kind = "done";

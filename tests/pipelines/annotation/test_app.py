@@ -1,6 +1,7 @@
 """The interface that the page speaks with."""
 
 import io
+import time
 from pathlib import Path
 
 import annotation_site
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from annotation_site import client
 from PIL import Image
+
+from pipelines.annotation.serve import open_secret
 
 
 def work(browser: httpx.Client, **query: object) -> dict:
@@ -218,13 +221,56 @@ def test_disagreements_are_shown_to_those_who_answered(tmp_path: Path):
     assert work(people["carl"])["images"] == []
 
 
-def test_leases_are_renewed_and_given_back(tmp_path: Path):
-    site = annotation_site.site(tmp_path, images=1, annotators=("anna", "ben"))
-    app = site.app()
+def test_each_is_told_which_pages_have_something_for_them(tmp_path: Path):
+    site = annotation_site.site(tmp_path, images=2, annotators=("anna", "ben"), kinds=("pixel", "proportions"))
+    desk = site.desk()
+    app = site.app(desk)
+    token = open_secret(site.ledger()).token("ben")
+    anna, ben = client(site, app, "anna"), client(site, app, "ben")
+
+    def told() -> tuple[str, list[str]]:
+        path = ben.post("/api/session", json={"token": token}).json()["path"]
+        progress = ben.get("/api/state").json()["progress"]
+        return path, [page for page, row in progress.items() if row["open"]]
+
+    assert told() == ("/", ["pixel", "proportions"])
+    work(anna, images=2)
+    assert told() == ("/proportions", ["proportions"])
+    held = work(anna, kind="proportions", images=2)
+    assert (told(), held["progress"]["proportions"]["open"]) == (("/", []), True)
+    for image in held["images"]:
+        reply = post(anna, {"query": image["queries"][0]["query"], "void": True})
+    assert reply.json()["progress"]["proportions"]["open"] is False
+    assert [page for page, row in reply.json()["progress"].items() if row["open"]] == ["pixel"]
+    site.close(0)
+    desk.refresh(now=True)
+    assert told() == ("/", [])
+
+
+def test_a_link_leads_to_the_page_of_a_run_without_points(tmp_path: Path):
+    site = annotation_site.site(tmp_path, images=1, kinds=("coarse",))
+    browser = client(site, site.app())
+    token = {"token": open_secret(site.ledger()).token("anna")}
+    assert browser.post("/api/session", json=token).json()["path"] == "/coarse"
+    post(browser, {"query": work(browser, kind="coarse")["images"][0]["queries"][0]["query"], "void": True})
+    assert browser.post("/api/session", json=token).json()["path"] == "/coarse"
+
+
+def test_leases_are_renewed_and_given_back_on_the_page_that_is_left(tmp_path: Path):
+    kinds = ("pixel", "proportions")
+    site = annotation_site.site(tmp_path, images=1, annotators=("anna", "ben"), kinds=kinds)
+    desk, start = site.desk(), time.time()
+    desk.clock = lambda: start
+    app = site.app(desk)
     anna, ben = client(site, app, "anna"), client(site, app, "ben")
     (image,) = work(anna)["images"]
-    assert anna.post("/api/alive", json={"images": [image["image"]]}).json() == {"held": [image["image"]], "lost": []}
-    assert ben.post("/api/alive", json={"images": [image["image"]]}).json()["held"] == []
-    assert work(ben)["images"] == []
-    anna.post("/api/release", json={"images": [image["image"]]})
-    assert len(work(ben)["images"]) == 1
+    work(anna, kind="proportions")
+    desk.clock = lambda: start + desk.lifetime
+    for browser in (anna, ben):
+        assert browser.post("/api/alive", json={"images": [image["image"]]}).json() == {}
+    desk.clock = lambda: start + 2 * desk.lifetime
+    assert [work(ben, kind=kind)["images"] for kind in kinds] == [[], []]
+    for browser in (ben, anna):
+        assert browser.post("/api/release", json={"kind": "pixel", "images": [image["image"]]}).json() == {}
+        assert anna.get(image["url"]).status_code == 200  # a page that is left and opened again may be quicker
+    assert [len(work(ben, kind=kind)["images"]) for kind in kinds] == [1, 0]

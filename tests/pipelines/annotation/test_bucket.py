@@ -68,5 +68,5 @@ def test_answers_that_wait_in_the_browser_are_taken_by_another_machine(
             body = {"answers": [{"query": query["query"], "class": 2, "seconds": 0.001, "replaces": None}]}
             assert again.post("/api/answers", json=body).status_code == 200
     assert [row.seconds for row in desk.answers.since()] == [0.001] * 6
-    assert client(site, app, "anna").get("/api/session").json()["annotator"] == "anna"  # the link is the same
+    assert client(site, app, "anna").get("/api/state").json()["annotator"] == "anna"  # the link is the same
     desk.answers.close()

@@ -51,7 +51,7 @@ def test_it_lasts_as_long_as_its_lifetime_after_the_last_sign_of_life(db: sqlite
 def test_renewing_leaves_the_moment_at_which_it_was_taken(db: sqlite3.Connection):
     take(db, 0, "pixel", "a", "anna", now=3.0)
     take(db, 0, "pixel", "a", "anna", now=8.0)
-    assert leases.renew(db, "a", "anna", now=9.0)
+    leases.renew(db, "a", "anna", now=9.0)
     assert leases.since(db, 0, "pixel", "a", "anna") == 3.0
     assert leases.since(db, 0, "pixel", "a", "ben") is None
     assert leases.since(db, 1, "pixel", "a", "anna") is None
@@ -62,7 +62,7 @@ def test_an_expired_lease_that_nobody_took_is_still_its_holders(db: sqlite3.Conn
     assert holders(db, 0, "pixel", now=100.0) == {}
     assert leases.seen(db, "a", "anna")
     assert leases.since(db, 0, "pixel", "a", "anna") == 0.0
-    assert leases.renew(db, "a", "anna", now=100.0)
+    leases.renew(db, "a", "anna", now=100.0)
     assert holders(db, 0, "pixel", now=105.0) == {"a": "anna"}
 
 
@@ -72,7 +72,8 @@ def test_what_another_has_taken_is_lost(db: sqlite3.Connection):
     assert leases.since(db, 0, "pixel", "a", "ben") == 11.0
     assert leases.since(db, 0, "pixel", "a", "anna") is None
     assert not leases.seen(db, "a", "anna")
-    assert not leases.renew(db, "a", "anna", now=12.0)
+    leases.renew(db, "a", "anna", now=12.0)
+    assert holders(db, 0, "pixel", now=12.0) == {"a": "ben"}
     assert not take(db, 0, "pixel", "a", "anna", now=12.0)
 
 
@@ -86,31 +87,43 @@ def test_holders_come_in_the_order_in_which_they_took(db: sqlite3.Connection):
 def test_renewing_is_for_every_page_of_an_image_and_no_other_image(db: sqlite3.Connection):
     for page, image_id in (("pixel", "a"), ("coarse", "a"), ("pixel", "b")):
         take(db, 0, page, image_id, "anna", now=0.0)
-    assert leases.renew(db, "a", "anna", now=9.0)
+    leases.renew(db, "a", "anna", now=9.0)
     assert holders(db, 0, "pixel", now=15.0) == holders(db, 0, "coarse", now=15.0) == {"a": "anna"}
 
 
 def test_an_image_is_given_back_by_its_holder_alone(db: sqlite3.Connection):
     take(db, 0, "pixel", "a", "anna", now=0.0)
-    leases.release(db, "a", "ben")
+    leases.release(db, 0, "pixel", "a", "ben")
     assert holders(db, 0, "pixel", now=0.0) == {"a": "anna"}
-    leases.release(db, "a", "anna")
+    leases.release(db, 0, "pixel", "a", "anna")
     assert holders(db, 0, "pixel", now=0.0) == {}
     assert not leases.seen(db, "a", "anna")
     assert take(db, 0, "pixel", "a", "ben", now=0.0)
 
 
-def test_an_image_is_given_back_on_every_page_or_on_one(db: sqlite3.Connection):
+def test_an_image_is_given_back_in_one_round_and_on_one_page(db: sqlite3.Connection):
     for number, page in ((0, "pixel"), (1, "pixel"), (1, "coarse")):
         take(db, number, page, "a", "anna", now=0.0)
-    leases.release(db, "a", "anna", round=1, kind="pixel")
+    leases.release(db, 1, "pixel", "a", "anna")
     assert [leases.since(db, *key, "a", "anna") for key in ((0, "pixel"), (1, "pixel"), (1, "coarse"))] == [
         0.0,
         None,
         0.0,
     ]
-    leases.release(db, "a", "anna")
-    assert not leases.seen(db, "a", "anna")
+
+
+def test_what_is_left_is_anybodys_and_still_its_holders_until_it_is_taken(db: sqlite3.Connection):
+    for page in ("pixel", "coarse"):
+        take(db, 0, page, "a", "anna", now=100.0)
+        leases.end(db, page, "a", "ben")
+    assert holders(db, 0, "pixel", now=101.0) == {"a": "anna"}
+    leases.end(db, "pixel", "a", "anna")
+    assert (holders(db, 0, "pixel", now=101.0), holders(db, 0, "coarse", now=101.0)) == ({}, {"a": "anna"})
+    assert leases.seen(db, "a", "anna")
+    assert take(db, 0, "pixel", "a", "anna", now=102.0)
+    assert leases.since(db, 0, "pixel", "a", "anna") == 100.0
+    leases.end(db, "pixel", "a", "anna")
+    assert take(db, 0, "pixel", "a", "ben", now=103.0)
 
 
 def test_they_are_taken_over_as_if_no_time_had_passed(db: sqlite3.Connection):

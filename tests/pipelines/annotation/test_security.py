@@ -19,7 +19,7 @@ from pipelines.storage import open_storage
 from weakseg.errors import ConfigError, WeaksegError
 
 PAGES = ("/", "/proportions", "/coarse", "/review")
-PRIVATE = ("/api/session", "/api/state", "/api/work", "/api/history", "/api/review", "/api/images/0-abc")
+PRIVATE = ("/api/state", "/api/work", "/api/history", "/api/review", "/api/images/0-abc")
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,10 @@ def test_a_wrong_token_is_refused(nobody: httpx.Client, token: str):
 def test_a_cookie_is_no_token_and_anothers_is_not_made_from_ones_own(site: annotation_site.Site, nobody: httpx.Client):
     secret = Secret.kept(Path(site.root) / "runs" / "asked" / "annotation.secret")
     assert code(nobody.post("/api/session", json={"token": secret.session("anna")})) == (401, "bad_token")
+    name = site.page().cookie
+    assert nobody.get("/api/state", headers={"cookie": f"{name}={secret.session('anna')}"}).status_code == 200
     for cookie in (secret.token("anna"), secret.session("anna").replace("anna", "ben"), secret.session("carl")):
-        reply = nobody.get("/api/state", headers={"cookie": f"weakseg_session={cookie}"})
+        reply = nobody.get("/api/state", headers={"cookie": f"{name}={cookie}"})
         assert code(reply) == (401, "no_session")
 
 
@@ -75,9 +77,38 @@ def test_the_cookie_cannot_be_read_or_sent_across_sites(site: annotation_site.Si
     assert reply.status_code == 200  # no redirect, which would lose the cookie for links clicked elsewhere
     cookie = reply.headers["set-cookie"].lower()
     assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/"))
-    assert nobody.get("/api/session").json()["annotator"] == "ben"
+    assert nobody.get("/api/state").json()["annotator"] == "ben"
     nobody.delete("/api/session", headers={"content-type": "application/json"})
-    assert nobody.get("/api/session").status_code == 401
+    assert nobody.get("/api/state").status_code == 401
+
+
+def test_runs_at_one_address_have_cookies_of_their_own(site: annotation_site.Site, tmp_path: Path):
+    other = annotation_site.site(tmp_path, images=1)
+    browser = client(site, site.app(), "ben")
+    beside = client(other, other.app(), "anna")
+    beside.cookies.update(browser.cookies)  # which no port keeps apart
+    browser.cookies = beside.cookies
+    assert [tab.get("/api/state").json()["annotator"] for tab in (browser, beside)] == ["ben", "anna"]
+
+
+def test_who_signs_in_in_another_tab_neither_answers_nor_acts_for_this_one(tmp_path: Path):
+    site = annotation_site.site(tmp_path, images=1, annotators=("anna", "ben"))
+    desk = site.desk()
+    browser = client(site, site.app(desk), "anna")
+    image = browser.get("/api/work").json()["images"][0]
+    answer = {"answers": [{"query": image["queries"][0]["query"], "class": 1, "seconds": 1.0, "replaces": None}]}
+    headers = {"x-weakseg-annotator": "ben", "content-type": "application/json"}
+    for method, path, body in (
+        ("GET", "/api/state", None),
+        ("GET", "/api/work", None),
+        ("POST", "/api/answers", answer),
+        ("POST", "/api/alive", {"images": [image["image"]]}),
+        ("POST", "/api/release", {"kind": "pixel", "images": [image["image"]]}),
+        ("DELETE", "/api/session", None),
+    ):
+        assert code(browser.request(method, path, json=body, headers=headers)) == (409, "other_annotator")
+    assert desk.answers.since() == []
+    assert browser.post("/api/answers", json=answer, headers={"x-weakseg-annotator": "anna"}).status_code == 200
 
 
 def test_the_application_stands_behind_its_guard(anna: httpx.Client):
@@ -131,7 +162,7 @@ def test_another_annotators_images_are_neither_shown_nor_answered(site: annotati
     assert code(ben.post("/api/answers", json=answer)) == (403, "not_yours")
     assert mine["image"] not in [image["image"] for image in ben.get("/api/work?images=8").json()["images"]]
     assert anna.post("/api/answers", json=answer).status_code == 200
-    ben.post("/api/release", json={"images": [mine["image"]]})
+    assert ben.post("/api/release", json={"kind": "pixel", "images": [mine["image"]]}).status_code == 200
     assert mine["image"] in [image["image"] for image in anna.get("/api/work").json()["images"]]
 
 

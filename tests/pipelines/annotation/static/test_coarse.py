@@ -157,6 +157,63 @@ def test_corners_are_moved_by_keys_and_what_is_drawn_outlives_a_reload(visit):
     assert near(corners, [(10, 10), (30, 10), (64, 30)])
 
 
+def test_cannot_tell_throws_no_drawing_away(visit):
+    tab = visit(images=2, kinds=KINDS)
+    tab.enter(path="/coarse")
+    click(tab, (10, 10), (30, 10), (30, 30))
+    tab.page.keyboard.press("Enter")
+    click(tab, (50, 40))
+    first = tab.press("Space")
+    tab.press("Backspace")
+    listed = tab.page.locator("#areas li")
+    expect(listed).to_have_text(["meadow, 3 cornersRemove"])
+    expect(tab.page.locator("#void")).to_have_attribute("aria-pressed", "true")
+    tab.page.keyboard.press("Backspace")  # with all its steps
+    expect(tab.page.locator("#close")).to_be_disabled()
+    tab.press("Control+Enter")
+    tab.press("Backspace")
+    tab.press("Space")  # what was saved before is not lost over a reload either
+    tab.saved()
+    tab.page.reload()
+    tab.press("Backspace")
+    assert tab.shown() == first
+    expect(listed).to_have_text(["meadow, 3 cornersRemove"])
+    tab.press("Control+Enter")
+    tab.saved()
+    rows = tab.site.desk().answers.since()
+    assert [len(json.loads(row.value)) if row.value else row.class_id for row in rows] == [255, 1, 255, 1]
+
+
+def test_corners_of_a_closed_area_are_taken_over_and_stay(visit):
+    tab = visit(images=1, kinds=KINDS)
+    tab.enter(path="/coarse")
+    click(tab, (10, 10), (30, 10), (30, 30), (10, 30), (10, 10))
+    tab.page.keyboard.press("2")
+    click(tab, (50, 10))
+    drag(tab, (30.4, 9.6), (30.45, 9.6))  # a hand that trembles
+    drag(tab, (29.8, 30.3), (40, 40), (50, 30))
+    tab.page.keyboard.press("Enter")
+    tab.page.keyboard.press("Control+Enter")
+    tab.saved()
+    (_, old), (_, new) = areas(tab)
+    assert near(old, [(10, 10), (30, 10), (30, 30), (10, 30)])
+    assert new[1:3] == old[1:3]
+    assert near([new[0], *new[-2:]], [(50, 10), (40, 40), (50, 30)])
+
+
+def test_a_corner_that_keys_moved_is_let_go_where_its_area_is_closed(visit):
+    tab = visit(images=1, kinds=KINDS)
+    tab.enter(path="/coarse")
+    click(tab, (10, 10), (30, 10), (30, 30))
+    tab.page.keyboard.press("PageUp")
+    tab.page.locator("#close").click()
+    expect(tab.page.locator("#areas li")).to_have_count(1)
+    for _ in range(3):
+        tab.page.keyboard.press("ArrowRight")
+    tab.page.keyboard.press("Backspace")
+    expect(tab.page.locator("#areas li")).to_have_count(0)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_320_pixels_and_can_be_used_without_seeing_it(visit, scheme):
     tab = visit(images=1, kinds=KINDS, context={"viewport": {"width": 320, "height": 568}, "color_scheme": scheme})

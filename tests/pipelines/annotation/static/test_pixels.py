@@ -67,7 +67,7 @@ def test_a_point_that_is_looked_at_stays_when_the_next_round_begins(visit):
     with tab.page.expect_response("**/api/work*"):
         tab.page.clock.run_for(12_000)
     expect(tab.page.locator("#round")).to_have_text("round 2 of 3")
-    tab.page.evaluate("fetch('/api/session').then((reply) => reply.text())")  # the page has taken in what came before
+    tab.page.evaluate("fetch('/api/history').then((reply) => reply.text())")  # the page has taken in what came before
     assert tab.press("2") == shown
     for _ in range(2):
         tab.press("3")
@@ -88,10 +88,27 @@ def test_undo_into_a_closed_round_asks_nothing_else_of_it(visit):
     new = tab.shown()
     tab.press("Backspace")
     assert tab.shown() == old
+    expect(tab.page.get_by_role("button", name="meadow")).to_have_attribute("aria-pressed", "true")
+    expect(tab.page.locator("#last")).to_have_text("Answered meadow: another key changes it")
     tab.press("2")
     assert tab.shown() == new
     tab.press("3")
     expect(tab.page.locator("#rest-title")).to_be_visible()
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1, 2]  # none was taken back
+
+
+def test_a_held_key_takes_one_answer_back(visit):
+    tab = visit(images=1, pixels=3)
+    tab.enter()
+    tab.press("1")
+    second = tab.press("2")
+    for _ in range(5):
+        tab.page.keyboard.down("Backspace")
+    tab.page.keyboard.up("Backspace")
+    assert tab.shown() == second
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1, None]
 
 
 @pytest.mark.long
@@ -229,6 +246,87 @@ def test_another_tab_of_the_same_person_is_no_trouble(visit):
     expect(other.locator("#saved")).to_have_attribute("data-state", "saved")
     assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1]
     assert [line for line in tab.complaints if "409" not in line] == []
+
+
+def test_nobody_answers_for_who_signed_in_in_another_tab(visit):
+    tab = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    tab.enter()
+    other = tab.page.context.new_page()
+    other.goto(tab.links["ben"])
+    expect(other.locator("#who")).to_have_text("ben")
+    given = [tab.press(key) for key in ("1", "2")]
+    expect(tab.page.locator("#fault")).to_have_text(
+        "Somebody else signed in here: reload to go on as them, or open your own link again. "
+        "Answers not sent yet are kept for anna."
+    )
+    expect(tab.page.locator("#saved-text")).to_have_text("2 answers not sent yet, trying again")
+    tab.page.reload()
+    expect(tab.page.locator("#who")).to_have_text("ben")
+    tab.saved()
+    assert tab.site.desk().answers.since() == []
+    tab.page.goto(tab.links["anna"])
+    expect(tab.page.locator("#who")).to_have_text("anna")
+    tab.saved()
+    rows = tab.site.desk().answers.since()
+    assert [(row.annotator, row.class_id) for row in rows] == [("anna", 0), ("anna", 1)]
+    assert [(row.image_id, row.y, row.x) for row in rows] == [tab.where(query) for query in given]
+    assert all("409" in line for line in tab.complaints)
+    tab.complaints.clear()
+
+
+def test_who_leaves_keeps_no_images_from_others(visit):
+    anna = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    anna.enter()
+    ben = visit(beside=anna)
+    ben.page.goto(ben.links["ben"])
+    expect(ben.page.locator("#rest-title")).to_have_text("Nothing left for you just now")
+    ben.page.goto("about:blank")
+    held = anna.shown()
+    anna.page.reload()
+    assert anna.shown() == held
+    anna.page.goto("about:blank")
+    ben.enter("ben")
+    assert ben.shown() == held
+
+
+def test_images_with_answers_on_their_way_are_kept(visit):
+    anna = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    anna.enter()
+    anna.page.route("**/api/answers", lambda route: route.abort())
+    first = anna.press("1")
+    anna.page.goto("about:blank")
+    ben = visit(beside=anna)
+    ben.enter("ben")
+    assert ben.where(ben.shown())[0] != anna.where(first)[0]
+    anna.complaints.clear()
+
+
+def test_a_page_that_the_browser_kept_asks_anew_what_is_due(visit):
+    tab = visit(images=1)
+    tab.enter()
+    with tab.page.expect_navigation():
+        tab.page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    tab.shown()
+
+
+def test_who_signs_out_leaves_nothing_behind(visit):
+    anna = visit(images=2, pixels=2, annotators=("anna", "ben"))
+    anna.enter()
+    anna.page.route("**/api/answers", lambda route: route.abort())
+    anna.press("1")
+    button = anna.page.get_by_role("button", name="Sign out")
+    button.click()
+    expect(anna.page.locator("#notes")).to_contain_text("You stay signed in until your answers are sent.")
+    anna.page.unroute("**/api/answers")
+    button.click()
+    expect(anna.page.locator("main")).to_contain_text("Open the link")
+    assert [row.class_id for row in anna.site.desk().answers.since()] == [0]
+    assert anna.page.context.cookies() == []
+    ben = visit(beside=anna)
+    ben.enter("ben")
+    anna.page.goto(anna.url)
+    expect(anna.page.locator("main")).to_contain_text("Open the link")
+    anna.complaints.clear()
 
 
 def test_what_the_server_refuses_is_said(visit):

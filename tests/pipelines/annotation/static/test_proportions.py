@@ -85,6 +85,39 @@ def test_shares_that_are_set_stay_while_other_images_are_looked_at(visit):
     assert values(tab) == [34, 33, 33]
     tab.press(",")
     assert values(tab) == [0, 100, 0]
+    tab.press("Space")
+    tab.press("Backspace")
+    assert values(tab) == [0, 100, 0]
+
+
+def test_who_finds_all_held_by_others_is_sent_nowhere(visit):
+    kinds = ("pixel", "proportions")
+    anna = visit(images=2, pixels=1, kinds=kinds, annotators=("anna", "ben"))
+    anna.enter(path="/proportions")
+    beside = visit(beside=anna)
+    beside.enter("anna")
+    ben = visit(beside=anna)
+    ben.page.goto(ben.links["ben"])
+    ben.page.wait_for_url(ben.url + "/")
+    rest = ben.page.locator("#rest-title")
+    for path in ("/", "/proportions"):
+        ben.page.goto(ben.url + path)
+        expect(rest).to_have_text("Nothing left for you just now")
+        expect(ben.page.locator("nav .badge")).to_have_count(0)
+    beside.press("1")
+    beside.press("2")
+    ben.page.goto(ben.url)
+    expect(rest).to_have_text("Nothing left for you just now")
+
+
+def test_a_link_leads_to_where_something_is_asked(visit):
+    tab = visit(images=2, kinds=("proportions",))
+    tab.page.goto(tab.links["anna"])
+    tab.shown()
+    assert tab.page.url == tab.url + "/proportions"
+    tab.press("Space")
+    tab.press("Space")
+    expect(tab.page.locator("#rest-title")).to_be_visible()
 
 
 def test_random_presses_never_leave_100(visit):
