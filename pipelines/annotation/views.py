@@ -87,12 +87,12 @@ class Site:
 
 
 def progress(site: Site, annotator: str) -> dict[str, Any]:
-    """How far the newest round is, by page in their order, and whether a page has something for this annotator now."""
+    """How far the questions are, by page in their order, and whether a page has something for this annotator now."""
     desk = site.desk
     with desk.answers.lock:
-        found, asking = desk.progress(annotator), desk.asking
+        found, asked = desk.progress(annotator), desk.pages
         return {
-            page: {**found[page], "open": asking is not None and _open(desk, asking, page, annotator)}
+            page: {**found[page], "open": desk.asking is not None and _open(desk, asked[page], page, annotator)}
             for page in dict.fromkeys(PAGES.values())
             if page in found
         }
@@ -181,7 +181,7 @@ def disagreements(site: Site, annotator: str, *, limit: int = 200) -> list[dict[
             given = standing.given(question) if len(rows) > 1 else {}
             if annotator in given and len({row.class_id for row in given.values()}) > 1:
                 people = [
-                    {"annotator": name, "class": row.class_id, "seconds": row.seconds or 0.0, "mine": name == annotator}
+                    {"annotator": name, "class": row.class_id, "seconds": row.seconds, "mine": name == annotator}
                     for name, row in given.items()
                 ]
                 found.append(

@@ -273,8 +273,9 @@ class Frame {
   }
 }
 
-/** Seconds for people: 1.4 s. */
+/** Seconds for people: 1.4 s; nothing where they are not known. */
 export function seconds(value) {
+  if (value === null) return "";
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} s`;
 }
 

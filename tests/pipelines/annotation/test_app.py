@@ -145,6 +145,7 @@ def test_a_later_round_still_has_the_pages_of_whole_images(tmp_path: Path):
     state = browser.get("/api/state").json()
     assert (state["round"], state["pages"]) == (1, ["pixel", "proportions", "coarse"])
     assert state["progress"].keys() == {"pixel", "proportions", "coarse"}
+    assert {page: found["open"] for page, found in state["progress"].items()} == dict.fromkeys(state["pages"], True)
     found = work(browser, kind="proportions")
     assert found["round"] == 1  # as the state says: for the page it is this round's
     assert [query["query"] for image in found["images"] for query in image["queries"]] == [second]
