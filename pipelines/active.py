@@ -25,6 +25,7 @@ from pipelines import (
 from pipelines.annotation import serve
 from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
+from pipelines.config.terms import more_than_paid
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.ledger.layout import round_folder, run_key
@@ -142,6 +143,8 @@ def _opened(config: Config, console: Console, trial: Trial | None = None, *, tra
         resources.check(config, storage, trains=trains)
         if warning := resources.misplaced():
             console.line(warning)
+        if trains and (note := more_than_paid(config)):
+            console.line(f"note: {note}")
     register.check(config)
     prepared = prepare.run(config, storage, console=console, check=lambda classes: train.check(config, classes))
     settings = identity(config, prepared.digest)

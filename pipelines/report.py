@@ -1,5 +1,6 @@
 """The report stage: a run as one HTML page that needs nothing beside itself."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import jinja2
 import yaml
 
 from pipelines.config import Config
+from pipelines.config.terms import more_than_paid
 from pipelines.console import Console
 from pipelines.console import duration as in_words
 from pipelines.gallery import Exhibit, data_uri, exhibits, pictures
@@ -116,6 +118,7 @@ def render(ledger: Ledger, rounds: Sequence[Mapping[str, Any]], shown: Sequence[
         masks=sum(pool.manifest["masks"].values()),
         exhibits=[(exhibit, pictures(exhibit, classes)) for exhibit in shown],
         bill=rounds[-1]["bill"],
+        more_than_paid=more_than_paid(Config.model_validate_json(json.dumps(record["config"]))),
         label_errors=rounds[-1]["label_errors"],
         labels_seconds=rounds[-1]["seconds"],
         validation_seconds=rounds[-1]["validation_seconds"],

@@ -116,6 +116,19 @@ def test_the_round_that_is_tested_and_registered_is_written_down(
         assert chosen_round(ledger, better) == 1  # until the run ends again
 
 
+@pytest.mark.parametrize("trains", [True, False])
+def test_what_crops_tell_beyond_the_bill_is_said_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trains: bool
+) -> None:
+    for name in ("connect", "check", "misplaced"):
+        monkeypatch.setattr(active.resources, name, lambda *_, **__: None)
+    monkeypatch.setattr(active.prepare, "run", lambda *_, **__: None)
+    plan = stored_run.config(tmp_path, "supervision.proportions=masks")
+    with pytest.raises(AttributeError), active._opened(plan, tiny.console(), trains=trains):
+        pass
+    assert ("note: class proportions are counted anew in every crop" in capsys.readouterr().out) is trains
+
+
 def test_train_takes_no_run_that_learns_in_rounds(tmp_path: Path) -> None:
     """It would test and register the first round in place of the chosen one."""
     stored_run.write(tmp_path)

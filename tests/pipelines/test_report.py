@@ -104,6 +104,16 @@ def test_the_page_tells_the_run_and_loads_nothing(root: Path) -> None:
         assert piece in page.words, piece
 
 
+@pytest.mark.parametrize("proportions", [None, "masks"])
+def test_what_crops_tell_beyond_the_bill_is_said(root: Path, proportions: str | None) -> None:
+    with stored_run.opened(root) as (_, ledger):
+        config = ledger.record["config"]
+        supervision = {**config["supervision"], "proportions": proportions}
+        ledger.write_json("run.json", {**ledger.record, "config": {**config, "supervision": supervision}})
+    note = "Class proportions are counted anew in every crop: that is more than an annotator's 20 s per image"
+    assert (note in Page(written(root)).words) is (proportions is not None)
+
+
 def test_every_picture_can_be_opened(root: Path) -> None:
     for load in Page(written(root)).loads:
         kind, data = load.removeprefix("data:image/").split(";base64,")
