@@ -82,7 +82,7 @@ def run(
             parity.check(config, ledger, round, source, images)
             version = client.create_model_version(name, source, run_id, tags=tags, model_id=model_id)
     elif config.register.onnx:
-        _add_onnx(client, ledger, metrics, version.source.removeprefix("models:/"))
+        _add_onnx(client, ledger, metrics, str(version.source).removeprefix("models:/"))
     alias = version.tags.get(DECIDED) or _give_alias(client, version)
     return {"name": name, "version": int(version.version), "alias": alias, "round": round}
 
