@@ -25,11 +25,12 @@ from pipelines import (
 from pipelines.annotation import serve
 from pipelines.annotation.desk import Desk
 from pipelines.config import Config, identity
+from pipelines.config.terms import more_than_paid
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.ledger.layout import round_folder, run_key
 from pipelines.measure import measure, values
-from pipelines.rounds import choose_round, count_finished
+from pipelines.rounds import choose_round, count_finished, finished_rounds, write_chosen
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
@@ -81,10 +82,11 @@ def active(config: Config, console: Console, *, trial: Trial | None = None) -> d
     """
     with _driver(config, console, trial) as driver:
         rounds: list[dict[str, Any]] = []
-        reason = None
+        there, reason = len(finished_rounds(driver.ledger)), None
         while reason is None:
             rounds.append(_round(driver, len(rounds)))
-            reason = stop_reason(config, rounds, images=len(driver.ledger.pool.index("train")))
+            if len(rounds) >= there:  # rules that have become stricter since take no round back
+                reason = stop_reason(config, rounds, images=len(driver.ledger.pool.index("train")))
         return _finish(driver, rounds, reason)
 
 
@@ -141,6 +143,8 @@ def _opened(config: Config, console: Console, trial: Trial | None = None, *, tra
         resources.check(config, storage, trains=trains)
         if warning := resources.misplaced():
             console.line(warning)
+        if trains and (note := more_than_paid(config)):
+            console.line(f"note: {note}")
     register.check(config)
     prepared = prepare.run(config, storage, console=console, check=lambda classes: train.check(config, classes))
     settings = identity(config, prepared.digest)
@@ -235,6 +239,7 @@ def _finish(driver: Driver, rounds: Sequence[dict[str, Any]], reason: str) -> di
     """Test once, register, report; then the table."""
     config, ledger, console = driver.config, driver.ledger, driver.console
     chosen = choose_round(rounds, config.register.round)
+    write_chosen(ledger, chosen)
     test = _test(driver, chosen)
     step_finished("test", chosen)
     version = None

@@ -178,17 +178,17 @@ def measure(
     confusion, images = np.zeros((classes, classes), np.int64), 0
     boundary, slic_boundary = BoundaryCounts(), BoundaryCounts()
     slic, learned = SuperpixelCounts(), AssignmentCounts()
-    samples: dict[int, tuple[list[float], list[int]]] = {}
+    samples: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     with console.stage(title, total=len(parts)) as stage:
         for table in over_parts(config, parts, Evaluator, arguments):
-            for row in table.to_pylist():
+            samples |= _samples(table)
+            for row in table.drop_columns(["logits", "labels"]).to_pylist():
                 images += row["images"]
                 confusion += np.array(row["confusion"], np.int64).reshape(classes, classes)
                 boundary += BoundaryCounts(*row["boundary"])
                 slic += SuperpixelCounts(*row["slic"])
                 slic_boundary += BoundaryCounts(*row["slic_boundary"])
                 learned += AssignmentCounts(*row["learned"])
-                samples[row["part"]] = row["logits"], row["labels"]
                 stage.advance(1)
     assert images == expected, f"{images} of {expected} {split} images were evaluated"
     result: dict[str, Any] = {**scores(confusion), "images": images}
@@ -199,8 +199,8 @@ def measure(
         "f1": boundary_f1(boundary),
         "recall_paper": boundary_recall_paper(boundary),
     }
-    labels_N = np.concatenate([np.array(samples[part][1], np.int64) for part in sorted(samples)])
-    flat = np.concatenate([np.array(samples[part][0], np.float32) for part in sorted(samples)])
+    flat = np.concatenate([samples[part][0] for part in sorted(samples)])
+    labels_N = np.concatenate([samples[part][1] for part in sorted(samples)])
     result["calibration"] = _calibration(flat.reshape(-1, int(model["spec"]["classes"])), labels_N, temperature)
     if slic.pixels:
         result["superpixels"] = {
@@ -211,6 +211,18 @@ def measure(
     if learned.pixels:
         result["assignment_accuracy"] = assignment_accuracy(learned)
     return plain(result)
+
+
+def _samples(table: pa.Table) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """The sampled pixels of evaluated parts: the logits one pixel after the other, and the classes.
+
+    Copies, so that the object store need not keep the table.
+    """
+    columns = (table[name] for name in ("part", "logits", "labels"))
+    return {
+        part.as_py(): (np.array(logits.values, np.float32), np.array(labels.values, np.int64))
+        for part, logits, labels in zip(*columns, strict=True)
+    }
 
 
 def _calibration(logits_NC: np.ndarray, labels_N: np.ndarray, temperature: float | None) -> dict[str, Any]:

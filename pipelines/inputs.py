@@ -24,7 +24,7 @@ def open_inputs(place: str) -> Files:
         DataError: There is no such folder.
         ResourceError: The address cannot be read.
     """
-    bucket = open_files(place)
+    bucket = open_files(place, setting="--input")
     if bucket is not None:
         return bucket
     # Actors may work in another folder than this process.

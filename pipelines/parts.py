@@ -45,7 +45,12 @@ class _Actor:
 
 
 def over_parts(
-    config: Config, parts: Sequence[int], worker: type[PartWorker], arguments: Mapping[str, Any]
+    config: Config,
+    parts: Sequence[int],
+    worker: type[PartWorker],
+    arguments: Mapping[str, Any],
+    *,
+    threads: int | None = None,
 ) -> Iterator[pa.Table]:
     """Run a part worker over the parts, on the configured number of actors.
 
@@ -54,6 +59,7 @@ def over_parts(
         parts: Part numbers.
         worker: The class each actor makes once.
         arguments: Its keyword arguments; they travel to every actor.
+        threads: Of torch on a CPU; None = as many as an actor has CPUs.
 
     Yields:
         Tables of finished parts, in whatever order they finish.
@@ -70,7 +76,7 @@ def over_parts(
         fn_constructor_kwargs={
             "worker": worker,
             "arguments": dict(arguments),
-            "threads": max(1, int(config.cluster.cpus_per_worker)),
+            "threads": threads or max(1, int(config.cluster.cpus_per_worker)),
         },
         num_cpus=config.cluster.cpus_per_worker,
         num_gpus=1 if use_gpu(config) else None,

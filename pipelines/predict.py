@@ -33,21 +33,8 @@ from weakseg.datasets import Files
 from weakseg.errors import DataError, ResourceError
 from weakseg.prediction import View
 
-_OPTIONS = {
-    "cluster.gpu: 1 workers and ": "--gpu: ",
-    "cluster.gpu: ": "--gpu: ",
-    "set cluster.gpu to false": "give --no-gpu",
-    "cluster.workers and cluster.actors": "--actors",
-    "lower cluster.workers": "lower --actors",
-    "cluster.workers: ": "--actors: ",
-    "(cluster.cpus_per_worker)": "(as many as it was checked with)",
-    "with --set storage.root=FOLDER": "with --output FOLDER",
-    "set storage.root to": "make --output",
-    "storage.root": "--output",
-    "data.path": "--input",
-    "cluster.actors": "--actors",
-    "tracking.uri": "--tracking-uri",
-}
+_OPTIONS = {"--set storage.root=": "--output ", "storage.root": "--output", "tracking.uri": "--tracking-uri"}
+"""What settings that storages and MLflow speak of are called here."""
 _SHOWN = 10
 """Quarantined images named on the console; predictions.parquet names all."""
 
@@ -95,8 +82,7 @@ def predict(
     registered = fetch(model, uri)
     view = with_windows(registered.view, tile=tile, overlap=overlap)
     plan = _plan(registered, actors=actors, gpu=gpu, uri=uri)
-    with _in_our_words():
-        files = open_inputs(input)
+    files = open_inputs(input)
     with console.stage(f"list {input}") as stage:
         names = image_names(files)
         stage.advance(len(names))
@@ -107,7 +93,8 @@ def predict(
         storage.check()
         predictions.settle(storage, registered, view)
         resources.connect(plan, verbose=console.verbose)
-        resources.check(plan, storage)
+        plan = _reserving(plan, resources.most_cpus(plan), console)
+        resources.check(plan, storage, names=_names(registered))
     extras = {"probabilities": probabilities, "overlays": overlays}
     with _in_our_words():
         found = run(plan, registered, view, files, names, storage, console=console, **extras)
@@ -168,7 +155,7 @@ def run(
     predicted = 0
     with console.stage("predict", total=len(names)) as stage:
         stage.advance(len(names) - sum(len(predictions.chunk_names(names, part, chunk)) for part in pending))
-        for table in over_parts(config, pending, Predictor, arguments):
+        for table in over_parts(config, pending, Predictor, arguments, threads=registered.threads):
             predicted += pc.sum(table["predicted"]).as_py()
             stage.advance(pc.sum(table["images"]).as_py())
     parts = (storage.read_table(predictions.part_key(predictions.chunk_names(names, part, chunk))) for part in chunks)
@@ -195,7 +182,7 @@ def with_windows(view: View, *, tile: tuple[int, int] | None, overlap: int | Non
 
 
 def _plan(registered: Registered, *, actors: int, gpu: bool | None, uri: str) -> Config:
-    """What resources are asked for: as many threads as the model was checked with, so that its bits are the same."""
+    """What resources are asked for: a CPU for each thread that the model was checked with."""
     return Config(
         run="predict",
         data=Data(layout="scenes"),
@@ -204,9 +191,26 @@ def _plan(registered: Registered, *, actors: int, gpu: bool | None, uri: str) ->
     )
 
 
+def _reserving(plan: Config, most: float, console: Console) -> Config:
+    """The plan with so many CPUs for each actor at most: its threads stay, so that its bits are the same."""
+    threads = plan.cluster.cpus_per_worker
+    if threads <= most:
+        return plan
+    console.line(
+        f"the model was checked with {threads:g} threads and predicts with as many, on the {most:g} CPUs that there are"
+    )
+    return plan.model_copy(update={"cluster": plan.cluster.model_copy(update={"cpus_per_worker": most})})
+
+
+def _names(registered: Registered) -> resources.Names:
+    """What the plan's numbers are called in this command's options."""
+    cpus = f"for the {registered.threads} threads that it was checked with"
+    return resources.Names(workers=None, actors="--actors", cpus=cpus, gpu="--gpu", no_gpu="give --no-gpu")
+
+
 @contextmanager
 def _in_our_words() -> Iterator[None]:
-    """A fault of the plan, told with the command's options in place of the configuration's fields."""
+    """A fault of storage or tracking, told with the command's options in place of settings."""
     try:
         yield
     except (ResourceError, DataError) as error:

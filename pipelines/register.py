@@ -1,8 +1,8 @@
 """The register stage: the best round's model becomes a version in MLflow's registry, once.
 
-Every step looks for what is there first (the version, the logged model, the alias), by the key that names run, identity
-and round, so that the same command after a crash at any moment finishes the same version. The version is made last,
-after the stored model has shown that it gives the pipeline's own masks.
+Every step looks for what is there first (the version, the logged model, its ONNX file, the alias), by the key that
+names run, identity and round, so that the same command after a crash at any moment finishes the same version. The
+version is made last, after the stored model has shown that it gives the pipeline's own masks.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from pipelines.config import Config
 from pipelines.ledger import Ledger
-from pipelines.rounds import ready_model
+from pipelines.rounds import round_model
 from pipelines.serving import onnx, parity, save
 from pipelines.tracking import KEY, Tracker
 from pipelines.versions import git_sha
@@ -26,6 +26,8 @@ from pipelines.versions import git_sha
 CHAMPION, CHALLENGER = "champion", "challenger"
 DECIDED = "registered_as"
 """The version tag that ends a registration: which alias it was given then, whatever became of the alias since."""
+ONNX = "weakseg.onnx"
+"""The stored model's tag that says that it holds the whole ONNX file."""
 
 
 def check(config: Config) -> None:
@@ -66,17 +68,21 @@ def run(
     client, name = tracker.client, config.register.name or config.data.layout
     key = f"{ledger.id}/{ledger.config_digest}/{round}"
     version = _find_version(client, name, run_id, key)
+    metrics = next(metrics for metrics in rounds if metrics["round"] == round)
     if version is None:
         _make_name(client, name)
         images = parity.sample(ledger.pool)
-        metrics = next(metrics for metrics in rounds if metrics["round"] == round)
         example = next(iter(images.values()))
         model_id = _logged_model(config, ledger, tracker, metrics, key, run_id, example=example)
+        if config.register.onnx:
+            _add_onnx(client, ledger, metrics, model_id)
         source = f"models:/{model_id}"
         tags = _tags(ledger, metrics) | {KEY: key}
         with tracker.as_default():
             parity.check(config, ledger, round, source, images)
             version = client.create_model_version(name, source, run_id, tags=tags, model_id=model_id)
+    elif config.register.onnx:
+        _add_onnx(client, ledger, metrics, str(version.source).removeprefix("models:/"))
     alias = version.tags.get(DECIDED) or _give_alias(client, version)
     return {"name": name, "version": int(version.version), "alias": alias, "round": round}
 
@@ -108,7 +114,7 @@ def _logged_model(
     example: bytes,
 ) -> str:
     """The id of the stored model of this key; one whose upload was cut short is deleted and made again."""
-    client, round, scores = tracker.client, metrics["round"], metrics["validation"]
+    client, round = tracker.client, metrics["round"]
     for found in client.search_logged_models([tracker.experiment_id], f"source_run_id = '{run_id}'"):
         if found.tags.get(KEY) == key:
             if found.status == LoggedModelStatus.READY:
@@ -120,8 +126,6 @@ def _logged_model(
     files, settings = ledger.round(round), ledger.pool.manifest["settings"]
     size = None if settings["tile"] else settings["size"]
     spec, weights = ledger.read_json(f"{files}/model.json"), ledger.read_bytes(f"{files}/model.safetensors")
-    temperature = scores["calibration"]["temperature"] if scores else 1.0
-    exported = onnx.export(ready_model(spec, weights), temperature=temperature) if config.register.onnx else None
     with tempfile.TemporaryDirectory() as folder:
         save(
             Path(folder, "model"),
@@ -131,16 +135,30 @@ def _logged_model(
             # Windows are cut from images at their own scale, which is what the model knows.
             size=size,
             window=None if size else ledger.pool.size,
-            temperature=temperature,
+            temperature=_temperature(metrics),
             threads=parity.threads(config),
             example=example,
             model=Model(artifact_path=stored.artifact_location, run_id=run_id, model_id=stored.model_id),
-            onnx=exported,
         )
         client.log_model_artifacts(stored.model_id, str(Path(folder, "model")))
     client.log_outputs(run_id, [LoggedModelOutput(stored.model_id, step=round)])
     client.finalize_logged_model(stored.model_id, LoggedModelStatus.READY)
     return str(stored.model_id)
+
+
+def _add_onnx(client: MlflowClient, ledger: Ledger, metrics: Mapping[str, Any], model_id: str) -> None:
+    """Put the model as ONNX beside a stored model as `onnx/model.onnx`, unless it is there whole."""
+    if ONNX in client.get_logged_model(model_id).tags:
+        return
+    exported = onnx.export(round_model(ledger, metrics["round"]), temperature=_temperature(metrics))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "model.onnx").write_bytes(exported)
+        client.log_model_artifacts(model_id, folder, "onnx")
+    client.set_logged_model_tags(model_id, {ONNX: "true"})
+
+
+def _temperature(metrics: Mapping[str, Any]) -> float:
+    return float(metrics["validation"]["calibration"]["temperature"]) if metrics["validation"] else 1.0
 
 
 def _tags(ledger: Ledger, metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The report stage: a run as one HTML page that needs nothing beside itself."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,13 @@ import jinja2
 import yaml
 
 from pipelines.config import Config
+from pipelines.config.terms import more_than_paid
 from pipelines.console import Console
 from pipelines.console import duration as in_words
 from pipelines.gallery import Exhibit, data_uri, exhibits, pictures
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from pipelines.rounds import choose_round, finished_rounds
+from pipelines.rounds import chosen_round, finished_rounds
 from pipelines.storage import open_storage
 from pipelines.tracking import Tracker
 from weakseg.codec import encode_png
@@ -98,7 +100,7 @@ def render(ledger: Ledger, rounds: Sequence[Mapping[str, Any]], shown: Sequence[
         lstrip_blocks=True,
     )
     templates.filters.update(percent=_percent, duration=in_words, number=_number)
-    chosen = rounds[_chosen(ledger, rounds)]
+    chosen = rounds[chosen_round(ledger, rounds)]
     quarantine = pool.quarantine()
     return templates.get_template("report.html.j2").render(
         run=ledger.run,
@@ -116,6 +118,7 @@ def render(ledger: Ledger, rounds: Sequence[Mapping[str, Any]], shown: Sequence[
         masks=sum(pool.manifest["masks"].values()),
         exhibits=[(exhibit, pictures(exhibit, classes)) for exhibit in shown],
         bill=rounds[-1]["bill"],
+        more_than_paid=more_than_paid(Config.model_validate_json(json.dumps(record["config"]))),
         label_errors=rounds[-1]["label_errors"],
         labels_seconds=rounds[-1]["seconds"],
         validation_seconds=rounds[-1]["validation_seconds"],
@@ -131,15 +134,11 @@ def render(ledger: Ledger, rounds: Sequence[Mapping[str, Any]], shown: Sequence[
 def _exhibits(ledger: Ledger, rounds: Sequence[Mapping[str, Any]]) -> list[Exhibit]:
     if not rounds:
         raise WeaksegError(f"run {ledger.run} has no evaluated round to report yet; `weakseg status` says where it is")
-    chosen, masks = _chosen(ledger, rounds), MaskReader(ledger.pool).find
+    chosen, masks = chosen_round(ledger, rounds), MaskReader(ledger.pool).find
     return [
         *exhibits(ledger, chosen, "val", VALIDATION_IMAGES, masks=masks),
         *exhibits(ledger, chosen, "train", TRAINING_IMAGES, masks=masks),
     ]
-
-
-def _chosen(ledger: Ledger, rounds: Sequence[Mapping[str, Any]]) -> int:
-    return choose_round(rounds, ledger.record["config"]["register"]["round"])
 
 
 def _figures(classes: Classes, rounds: Sequence[Mapping[str, Any]], shown: Sequence[Exhibit]) -> dict[str, bytes]:

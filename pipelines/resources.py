@@ -1,11 +1,13 @@
 """Ray found or started, and whether it can carry the plan: refused in one line before anything is spent."""
 
+import math
 import os
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,28 @@ OBJECT_STORE = 300 * 2**20
 
 LEAST_DISK = 512 * 2**20
 """Free bytes below which nothing is begun."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a plan's numbers are called where it is refused: the settings, or a command's own options.
+
+    Attributes:
+        workers: Training workers; None = there are none to speak of.
+        actors: Actors.
+        cpus: What decides on the CPUs of each.
+        gpu: What decides on GPUs.
+        no_gpu: How to do without.
+    """
+
+    workers: str | None = "cluster.workers"
+    actors: str = "cluster.actors"
+    cpus: str = "cluster.cpus_per_worker"
+    gpu: str = "cluster.gpu"
+    no_gpu: str = "set cluster.gpu to false"
+
+
+SETTINGS = Names()
 
 
 def connect(config: Config, *, verbose: bool = False) -> None:
@@ -125,19 +149,24 @@ def runs_at_once(config: Config) -> int:
     A run holds the most that any of its stages does, from start to end: two that wait for each other's would both
     stand still.
     """
-    cluster = config.cluster
     nodes = machines()
-    gpu_each = 1 if use_gpu(config) else 0
-    # a worker lives on one node: what is left over on several does not add up to another
-    room = sum(
-        int(min(node.get("CPU", 0.0) / cluster.cpus_per_worker, node.get("GPU", 0.0) if gpu_each else float("inf")))
-        for node in nodes
-    )
     by_cpus = int(sum(node.get("CPU", 0.0) for node in nodes) // _needed(config))
-    return min(by_cpus, room // max(cluster.least_workers, cluster.actors))
+    return min(by_cpus, _room(config, nodes) // max(config.cluster.least_workers, config.cluster.actors))
 
 
-def check(config: Config, storage: Storage, *, trains: bool = True, wait: float = 60.0) -> None:
+def most_cpus(config: Config) -> float:
+    """The most CPUs that each actor could reserve, so that one still fits: those of the largest machine.
+
+    One more must be left for the Ray Data tasks that feed it.
+    """
+    nodes, gpus = machines(), use_gpu(config)
+    largest = max((node.get("CPU", 0.0) for node in nodes if not gpus or node.get("GPU", 0.0) >= 1), default=0.0)
+    return max(1.0, min(largest, sum(node.get("CPU", 0.0) for node in nodes) - 1))
+
+
+def check(
+    config: Config, storage: Storage, *, trains: bool = True, wait: float = 60.0, names: Names = SETTINGS
+) -> None:
     """Refuse a plan that the connected Ray, the storage or the tracking server cannot carry out.
 
     Args:
@@ -145,17 +174,18 @@ def check(config: Config, storage: Storage, *, trains: bool = True, wait: float 
         storage: Where everything will be kept.
         trains: Whether a model will be trained; what a GPU trained in half precision predicts anywhere.
         wait: Seconds to wait for CPUs that other work holds, and for each node to answer.
+        names: What the plan's numbers are called.
 
     Raises:
         ResourceError: One line per fault.
     """
     faults = [*_job_faults(storage), *_storage_faults(storage), *tracking_server.faults(config, storage)]
-    too_large = list(_capacity_faults(config))
+    too_large = list(_capacity_faults(config, names))
     if trains and not too_large:
         too_large += _precision_faults(config)
     faults += too_large
     if not too_large:
-        faults += _busy_faults(config, wait)
+        faults += _busy_faults(config, wait, names)
     if not faults:
         faults += node_probe.faults(storage, wait)
     if faults:
@@ -173,34 +203,36 @@ def _total(resource: str) -> float:
     return float(ray.cluster_resources().get(resource, 0.0))
 
 
-def _capacity_faults(config: Config) -> Iterator[str]:
+def _room(config: Config, nodes: Sequence[Mapping[str, float]]) -> int:
+    """How many workers or actors fit on nodes: what is left over on several does not add up to another."""
+    each, gpus = config.cluster.cpus_per_worker, use_gpu(config)
+    return sum(int(min(node.get("CPU", 0.0) / each, node.get("GPU", 0.0) if gpus else math.inf)) for node in nodes)
+
+
+def _capacity_faults(config: Config, names: Names) -> Iterator[str]:
     """What the cluster could not hold even if it were idle and as large as it may grow."""
-    cluster = config.cluster
-    nodes, workers = machines(), cluster.least_workers
+    nodes, actors, each = machines(), config.cluster.actors, config.cluster.cpus_per_worker
     cpus, gpus = sum(node.get("CPU", 0.0) for node in nodes), sum(node.get("GPU", 0.0) for node in nodes)
-    gpu_each = 1 if use_gpu(config) else 0
-    if gpu_each and gpus < max(workers, cluster.actors):
-        yield (
-            f"cluster.gpu: {workers} workers and {cluster.actors} actors need a GPU each, "
-            f"the cluster has {gpus:g}; lower cluster.workers and cluster.actors, or set cluster.gpu to false"
-        )
+    asked = [(names.actors, "actors", actors)]
+    if names.workers is not None:
+        asked.insert(0, (names.workers, "workers", config.cluster.least_workers))
+    if use_gpu(config) and gpus < max(count for *_, count in asked):
+        who = " and ".join(f"{count} {what}" for _, what, count in asked)
+        lower = " and ".join(name for name, *_ in asked)
+        yield f"{names.gpu}: {who} need a GPU each, the cluster has {gpus:g}; lower {lower}, or {names.no_gpu}"
         return
-    for field, count in (("workers", workers), ("actors", cluster.actors)):
-        # a worker lives on one node: what is left over on several does not add up to another
-        fits = sum(
-            int(min(node.get("CPU", 0.0) / cluster.cpus_per_worker, node.get("GPU", 0.0) if gpu_each else float("inf")))
-            for node in nodes
-        )
-        if fits < count:
+    room = _room(config, nodes)
+    for name, _, count in asked:
+        if room < count:
             where = f"{cpus:g} CPUs on {len(nodes)} node{'s' if len(nodes) > 1 else ''}"
             yield (
-                f"cluster.{field}: {count} with {cluster.cpus_per_worker:g} CPUs each (cluster.cpus_per_worker) "
-                f"do not fit: the cluster has {where}, room for {fits}"
+                f"{name}: {count} with {each:g} CPUs each ({names.cpus}) "
+                f"do not fit: the cluster has {where}, room for {room}"
             )
             return
-    if cpus < cluster.actors * cluster.cpus_per_worker + 1:
+    if cpus < actors * each + 1:
         yield (
-            f"cluster.actors: {cluster.actors} with {cluster.cpus_per_worker:g} CPUs each leave no CPU "
+            f"{names.actors}: {actors} with {each:g} CPUs each leave no CPU "
             f"for the Ray Data tasks that feed them: the cluster has {cpus:g}; lower one of them"
         )
 
@@ -215,7 +247,7 @@ def _precision_faults(config: Config) -> Iterator[str]:
         )
 
 
-def _busy_faults(config: Config, wait: float) -> list[str]:
+def _busy_faults(config: Config, wait: float, names: Names) -> list[str]:
     """Wait for CPUs that other work holds (that of a driver that died is given back in seconds)."""
     needed = _needed(config)
     if _total("CPU") < needed:
@@ -225,7 +257,8 @@ def _busy_faults(config: Config, wait: float) -> list[str]:
     while (free := float(ray.available_resources().get("CPU", 0.0))) + to_come < needed:
         if time.monotonic() > deadline:
             held = f"{_total('CPU') - free:g} of the cluster's {_total('CPU'):g} CPUs"
-            return [f"cluster: other work holds {held}, {needed} are needed; try again later or lower cluster.workers"]
+            fewer = names.workers or names.actors
+            return [f"cluster: other work holds {held}, {needed} are needed; try again later or lower {fewer}"]
         time.sleep(0.2)
     return []
 

@@ -10,6 +10,9 @@ from torch import nn
 from pipelines.ledger import Ledger
 from weakseg.models import load
 
+CHOSEN = "chosen.json"
+"""The round that was tested and registered when the run last ended."""
+
 
 def finished_rounds(ledger: Ledger) -> list[dict[str, Any]]:
     """The metrics of all rounds that have been evaluated, in order.
@@ -66,6 +69,29 @@ def choose_round(rounds: Sequence[Mapping[str, Any]], which: Literal["best", "la
         return (-1.0 if score is None else score, metrics["round"])
 
     return int(max(rounds, key=key)["round"])
+
+
+def write_chosen(ledger: Ledger, round: int) -> None:
+    """Write down which round is tested and registered.
+
+    Args:
+        ledger: The run, held by this driver.
+        round: Which.
+    """
+    if not ledger.exists(CHOSEN) or ledger.read_json(CHOSEN) != {"round": round}:
+        ledger.write_json(CHOSEN, {"round": round})
+
+
+def chosen_round(ledger: Ledger, rounds: Sequence[Mapping[str, Any]]) -> int:
+    """The round that was tested and registered; of a run that has not ended yet, the one that would be now.
+
+    Args:
+        ledger: The run, held or only read.
+        rounds: The rounds' metrics, at least one.
+    """
+    if ledger.exists(CHOSEN):
+        return int(ledger.read_json(CHOSEN)["round"])
+    return choose_round(rounds, ledger.record["config"]["register"]["round"])
 
 
 def round_model(ledger: Ledger, round: int) -> nn.Module:

@@ -151,14 +151,7 @@ def _whole_images(config: Config) -> Iterator[Rule]:
         return
     if supervision.proportions == "masks" and supervision.noise == Noise():
         return  # counted anew in what is seen
-    shape = config.data.size or config.data.tile
-    crop, largest = augmentation.crop, augmentation.scale[1]
-    fits = (
-        largest <= 1
-        if crop is None or shape is None
-        else all(round(side * largest) <= window for side, window in zip(shape, crop, strict=True))
-    )
-    if not fits or (crop is not None and shape is None):
+    if augmentation.may_crop(config.data.size or config.data.tile):
         yield (
             ("training.augmentation", "supervision.proportions", "training.augmentation.scale"),
             "may crop images (scale above 1, or a crop smaller than them), but proportions hold for whole images only; "

@@ -4,7 +4,7 @@ from pipelines.config.section import Section, setting
 
 
 class Stop(Section):
-    """Reasons to stop early; the first that holds ends the run.
+    """Reasons to stop early; the first that holds after the last finished round ends the run.
 
     Attributes:
         delta: By how much (0.01 = one point) validation mIoU must rise to count as a gain.

@@ -1,6 +1,7 @@
 """Which terms the objective has: those with a weight whose supervision is on."""
 
 from pipelines.config.root import Config
+from pipelines.config.supervision import Noise
 
 
 def loss_weights(config: Config) -> dict[str, float]:
@@ -22,6 +23,20 @@ def reads_maps(config: Config) -> bool:
     supervision = config.supervision
     regions = supervision.points and config.labelling.acquisition == "region"
     return bool(supervision.masks or supervision.coarse or supervision.spread or regions)
+
+
+def more_than_paid(config: Config) -> str | None:
+    """What training is told beyond what the bill says that people did, in one line; None = nothing."""
+    supervision, augmentation = config.supervision, config.training.augmentation
+    if "proportion" not in loss_weights(config) or augmentation is None:
+        return None
+    counted = supervision.proportions == "masks" and supervision.noise == Noise()
+    if not counted or not augmentation.may_crop(config.data.size or config.data.tile):
+        return None
+    return (
+        "class proportions are counted anew in every crop: that is more than an annotator's "
+        f"{config.labelling.seconds.proportions:g} s per image would tell"
+    )
 
 
 def needs_segments(config: Config) -> list[str]:

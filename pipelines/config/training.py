@@ -50,6 +50,14 @@ class Augmentation(Section):
     blur_kernel: Share = setting(0.1, expected="a share of the short side from 0 to 1")
     blur_sigma: tuple[Positive, Positive] = setting((0.1, 2.0), expected="[least, most], two numbers above 0")
 
+    def may_crop(self, shape: Size | None) -> bool:
+        """Whether it may cut something off images of a size; None = of sizes that are not known."""
+        if self.crop is None:
+            return self.scale[1] > 1
+        if shape is None:
+            return True
+        return any(round(side * self.scale[1]) > window for side, window in zip(shape, self.crop, strict=True))
+
 
 class EarlyStopping(Section):
     """End before the last epoch, and keep the weights of the best one.

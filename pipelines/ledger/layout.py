@@ -4,7 +4,7 @@
 
     pools/<digest>/  sources/  images/  masks/  superpixels/<slic digest>/  supervision/{proportions,<digest>}/
                      classes.yaml  manifest.json  quarantine.parquet  _SUCCESS
-    runs/<run>/      run.json  owner.json  rounds/000/  test.json  report.html  annotation.secret
+    runs/<run>/      run.json  owner.json  rounds/000/  chosen.json  test.json  report.html  annotation.secret
                      answers.sqlite; on S3 answers/ and answers.leases.json
 """
 

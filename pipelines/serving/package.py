@@ -49,7 +49,6 @@ def save(
     threads: int | None,
     example: bytes,
     model: Model | None = None,
-    onnx: bytes | None = None,
 ) -> None:
     """Write the model as a folder that `mlflow.pyfunc.load_model` opens.
 
@@ -64,7 +63,6 @@ def save(
         threads: Of torch on a CPU, for a prediction.
         example: An encoded image, shown as how to call the model.
         model: MLflow's own record of the model, where it has an id already.
-        onnx: The model as ONNX, kept beside it as `onnx/model.onnx`; None = it is not.
     """
     parts = folder.with_name(f"{folder.name}-parts")
     parts.mkdir()
@@ -89,9 +87,6 @@ def save(
         pip_requirements=requirements(),
         model_config={"threads": threads, "device": None},
     )
-    if onnx is not None:
-        (folder / "onnx").mkdir()
-        (folder / "onnx" / "model.onnx").write_bytes(onnx)
 
 
 def requirements() -> list[str]:

@@ -54,7 +54,7 @@ def check(config: Config, ledger: Ledger, round: int, stored: str, images: Mappi
     # The driver may sit on a node without a GPU while the pipeline has some.
     elsewhere = not torch.cuda.is_available() and use_gpu(config)
     if elsewhere:
-        remote = ray.remote(num_gpus=1, num_cpus=config.cluster.cpus_per_worker)(masks)
+        remote = ray.remote(num_gpus=1, num_cpus=config.cluster.cpus_per_worker)(exact_masks)
         expected = ray.get(remote.options(runtime_env=worker_env()).remote(*arguments))
     else:
         expected = masks(*arguments)
@@ -90,6 +90,18 @@ def masks(spec: Mapping[str, Any], weights: bytes, images: Sequence[bytes], thre
         return list(predict(model, map(decode_image, images)))
     finally:
         torch.set_num_threads(before)
+
+
+def exact_masks(*arguments: Any) -> list[np.ndarray]:
+    """:func:`masks` in full float32: a GPU left to itself rounds convolutions to TF32, which no CPU does."""
+    tf32, precision = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        return masks(*arguments)
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(precision)
 
 
 def threads(config: Config) -> int:

@@ -36,10 +36,8 @@ def open_storage(root: str | os.PathLike[str]) -> Storage:
         return Bucket(Address.parse(text))
     if "://" in text:
         scheme = text.split("://", 1)[0]
-        raise ResourceError(
-            f"storage.root: {scheme}:// is not known; set storage.root to a folder or s3://bucket/prefix"
-        )
+        raise ResourceError(f"storage.root: {scheme}:// is not known; name a folder or s3://bucket/prefix")
     path = Path(text).expanduser().absolute()
     if path.exists() and not path.is_dir():
-        raise ResourceError(f"storage.root is {path}, which is not a folder; set storage.root to a folder")
+        raise ResourceError(f"storage.root is {path}, which is not a folder; name a folder")
     return Folder(str(path))

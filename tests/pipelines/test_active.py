@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import tiny
 from mlflow.tracking import MlflowClient
 
 from pipelines import active
+from pipelines.rounds import chosen_round
 from weakseg.errors import LedgerError, WeaksegError
 
 KILLER = Path(__file__).parents[1] / "killed_driver.py"
@@ -80,6 +82,51 @@ def test_what_a_driver_died_before_logging_the_next_one_logs(tmp_path: Path, mlf
             assert test == ledger.read_json("test.json")
             assert tracker.client.get_run(run_id).data.metrics == {"test_miou": 0.3125, "test_boundary_f1": 0.15625}
             assert [metric.step for metric in tracker.client.get_metric_history(run_id, "test_miou")] == [1]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_no_stricter_rule_ends_before_rounds_that_are_there(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, complete: bool
+) -> None:
+    """Else another round than the report's star would be tested and registered."""
+    stored_run.write(tmp_path)
+    if not complete:
+        (tmp_path / "runs/stored/rounds/001/_SUCCESS").unlink()
+    monkeypatch.setattr(active, "_finished_round", lambda driver, round: stored_run.rounds(driver.ledger)[round])
+    monkeypatch.setattr(active, "_finish", lambda driver, rounds, reason: {"rounds": len(rounds), "reason": reason})
+    with stored_run.opened(tmp_path) as (_, ledger):
+        plan = stored_run.config(tmp_path, "labelling.rounds=9", "stop.budget=1")
+        driver = active.Driver(plan, ledger, *stored_run.tracked(plan, ledger), tiny.console())
+        monkeypatch.setattr(active, "_driver", lambda *_: nullcontext(driver))
+        reason = "another round would exceed the budget of 1 labels"
+        assert active.active(plan, tiny.console()) == {"rounds": 2, "reason": reason}
+
+
+def test_the_round_that_is_tested_and_registered_is_written_down(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_run.write(tmp_path)
+    monkeypatch.setattr(active.register, "run", lambda *_, **__: None)
+    with stored_run.opened(tmp_path) as (plan, ledger):
+        driver = active.Driver(plan, ledger, *stored_run.tracked(plan, ledger), tiny.console())
+        active._finish(driver, stored_run.rounds(ledger), "all rounds are done")
+        assert chosen_round(ledger, stored_run.rounds(ledger)) == 1
+        better = stored_run.rounds(ledger)
+        better[0]["validation"]["miou"] = 0.9
+        assert chosen_round(ledger, better) == 1  # until the run ends again
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_what_crops_tell_beyond_the_bill_is_said_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trains: bool
+) -> None:
+    for name in ("connect", "check", "misplaced"):
+        monkeypatch.setattr(active.resources, name, lambda *_, **__: None)
+    monkeypatch.setattr(active.prepare, "run", lambda *_, **__: None)
+    plan = stored_run.config(tmp_path, "supervision.proportions=masks")
+    with pytest.raises(AttributeError), active._opened(plan, tiny.console(), trains=trains):
+        pass
+    assert ("note: class proportions are counted anew in every crop" in capsys.readouterr().out) is trains
 
 
 def test_train_takes_no_run_that_learns_in_rounds(tmp_path: Path) -> None:

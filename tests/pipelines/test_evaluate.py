@@ -1,9 +1,11 @@
 """The evaluate stage: the same figures as one process that looks at every image in turn."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tiny
 
@@ -12,9 +14,8 @@ from pipelines.masks import MaskReader
 from pipelines.parts import load_model, model_files
 from weakseg.inference import predict
 
-pytestmark = pytest.mark.ray
 
-
+@pytest.mark.ray
 def test_equals_a_plain_loop(finished_run: tuple[Path, dict[str, Any]]) -> None:
     root, result = finished_run
     with tiny.reopened(root) as (_, ledger):
@@ -51,11 +52,41 @@ def test_calibration_of_nothing_changes_nothing() -> None:
     assert sum(found["before"]["pixels"]) == 0
 
 
+def test_sampled_pixels_are_read_as_arrays_and_are_those_of_lists() -> None:
+    rng = np.random.default_rng(0)
+    sizes = [4_000, 0, 3_000]
+    logits = [rng.normal(size=20 * size).astype(np.float32) for size in sizes]
+    labels = [rng.integers(0, 20, size) for size in sizes]
+    chunks = [
+        pa.table(
+            {
+                "logits": pa.array([logits[part]], pa.list_(pa.float32())),
+                "labels": pa.array([labels[part]], pa.list_(pa.int64())),
+                "part": [part],
+            }
+        )
+        for part in (2, 0, 1)
+    ]
+    table = pa.concat_tables(chunks)
+    tracemalloc.start()
+    found = evaluate._samples(table)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 1.5 * table.nbytes
+    for row in table.to_pylist():
+        given, classes = found[row["part"]]
+        assert (given.dtype, classes.dtype) == (np.float32, np.int64)
+        assert given.tobytes() == np.array(row["logits"], np.float32).tobytes()
+        assert classes.tobytes() == np.array(row["labels"], np.int64).tobytes()
+    assert len(found) == len(sizes)
+
+
 def test_plain_is_json() -> None:
     value = {"a": np.array([1.0, np.nan]), "b": np.int64(3), "c": (np.float32(0.5), None, "x")}
     assert evaluate.plain(value) == {"a": [1.0, None], "b": 3, "c": [0.5, None, "x"]}
 
 
+@pytest.mark.ray
 def test_validation_split_is_never_trained_on(finished_run: tuple[Path, dict[str, Any]]) -> None:
     with tiny.reopened(finished_run[0]) as (_, ledger):
         labelled = set(ledger.labels()["image_id"].to_pylist())

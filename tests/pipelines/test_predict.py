@@ -230,8 +230,13 @@ def test_a_folder_that_a_node_does_not_have_is_no_folder_of_bad_images(
     ("machines", "actors", "gpu", "told"),
     [
         ([{"CPU": 8.0, "GPU": 1.0}], 2, True, "--gpu: 2 actors need a GPU each, the cluster has 1; lower --actors, or"),
-        ([{"CPU": 4.0}], 3, False, "--actors: 3 with 2 CPUs each (as many as it was checked with) do not fit"),
-        ([{"CPU": 1.0}], 1, False, "--actors: 1 with 2 CPUs each"),
+        (
+            [{"CPU": 4.0}],
+            3,
+            False,
+            "--actors: 3 with 2 CPUs each (for the 2 threads that it was checked with) do not fit",
+        ),
+        ([{"CPU": 1.0}], 1, False, "--actors: 1 with 1 CPUs each leave no CPU"),
         ([{"CPU": 4.0}], 2, False, "--actors: 2 with 2 CPUs each leave no CPU"),
     ],
 )
@@ -239,13 +244,67 @@ def test_what_does_not_fit_is_told_in_the_commands_words(
     uri: str, monkeypatch: pytest.MonkeyPatch, machines: list[dict[str, float]], actors: int, gpu: bool, told: str
 ) -> None:
     monkeypatch.setattr(stage.resources, "machines", lambda: machines)
-    classes = Classes(("a", "b"), ((0, 0, 0), (9, 9, 9)))
-    model = Registered("scenes", 1, {}, b"", classes, View(), threads=2)
-    (fault,) = stage.resources._capacity_faults(stage._plan(model, actors=actors, gpu=gpu, uri=uri))
-    with pytest.raises(ResourceError) as caught, stage._in_our_words():
-        raise ResourceError(fault)
-    assert str(caught.value).startswith(told)
-    assert "cluster." not in str(caught.value)
+    model = checked_with(2)
+    plan = stage._plan(model, actors=actors, gpu=gpu, uri=uri)
+    plan = stage._reserving(plan, stage.resources.most_cpus(plan), tiny.console())
+    (fault,) = stage.resources._capacity_faults(plan, stage._names(model))
+    assert fault.startswith(told)
+    assert "cluster." not in fault
+
+
+@pytest.mark.parametrize(
+    ("machines", "reserved"),
+    [
+        ([{"CPU": 2.0}], 1),
+        ([{"CPU": 4.0}], 3),
+        ([{"CPU": 8.0}], 7),
+        ([{"CPU": 9.0}], 8),
+        ([{"CPU": 4.0}, {"CPU": 6.0}], 6),
+        ([{"CPU": 0.0}, {"CPU": 16.0}], 8),
+        ([{"CPU": 4.0, "GPU": 1.0}, {"CPU": 16.0}], 4),
+    ],
+)
+def test_a_model_checked_with_more_threads_than_a_machine_has_cpus_still_predicts(
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    machines: list[dict[str, float]],
+    reserved: int,
+) -> None:
+    monkeypatch.setattr(stage.resources, "machines", lambda: machines)
+    monkeypatch.setattr("pipelines.resources.total", lambda name: sum(node.get(name, 0.0) for node in machines))
+    model = checked_with(8)
+    plan = stage._plan(model, actors=1, gpu=None, uri=uri)
+    plan = stage._reserving(plan, stage.resources.most_cpus(plan), tiny.console())
+    assert plan.cluster.cpus_per_worker == reserved
+    assert not list(stage.resources._capacity_faults(plan, stage._names(model)))
+    told = f"the model was checked with 8 threads and predicts with as many, on the {reserved} CPUs that there are"
+    assert capsys.readouterr().out.splitlines() == ([] if reserved == 8 else [told])
+
+
+def test_actors_compute_on_the_threads_that_the_model_was_checked_with(
+    root: Path, uri: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def over_parts(config: Any, *_: Any, threads: int) -> list[Any]:
+        seen.update(threads=threads, cpus=config.cluster.cpus_per_worker)
+        return []
+
+    found = fetch("models:/scenes@champion", uri)
+    monkeypatch.setattr(stage, "fetch", lambda *_: Registered(**{**vars(found), "threads": 8}))
+    monkeypatch.setattr(stage, "over_parts", over_parts)
+    monkeypatch.setattr(stage.ray, "put", lambda value: value)
+    monkeypatch.setattr(stage.predictions, "summarise", lambda *_: {"images": 0, "quarantined": [], "shares": {}})
+    monkeypatch.setattr(stage.resources, "machines", lambda: [{"CPU": 3.0}])
+    for name in ("connect", "check"):
+        monkeypatch.setattr(stage.resources, name, lambda *_, **__: None)
+    call(folder, tmp_path / "out", uri)
+    assert seen == {"threads": 8, "cpus": 2}
+
+
+def checked_with(threads: int) -> Registered:
+    return Registered("scenes", 1, {}, b"", Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))), View(), threads=threads)
 
 
 def test_what_actors_are_refused_is_told_in_the_commands_words(
@@ -257,6 +316,7 @@ def test_what_actors_are_refused_is_told_in_the_commands_words(
     monkeypatch.setattr(stage, "run", refused)
     for name in ("connect", "check"):
         monkeypatch.setattr(stage.resources, name, lambda *_, **__: None)
+    monkeypatch.setattr(stage.resources, "machines", lambda: [{"CPU": 3.0}])
     with pytest.raises(ResourceError, match="^--output s3://b: access denied$"):
         call(folder, tmp_path / "out", uri)
 

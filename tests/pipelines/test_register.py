@@ -104,16 +104,86 @@ def test_the_stored_model_has_signature_example_and_no_ray(registered: tuple[Pat
     assert [output.model_id for output in case.client.get_run(case.run_id).outputs.model_outputs] == [info.model_id]
 
 
-def test_onnx_lies_beside_the_weights(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Crash(Exception):
+    """Stands for the end of the driver."""
+
+
+def wants_onnx(case: Case, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ask for ONNX, in place of which there are words here; gives what is exported from now on."""
+    exported: list[str] = []
+
     def export(model: Any, *, temperature: float) -> bytes:
-        return f"{model.spec['architecture']} at {temperature}".encode()
+        exported.append(f"{model.spec['architecture']} at {temperature}")
+        return exported[-1].encode()
 
     monkeypatch.setattr(register.onnx, "export", export)
     case.plan = case.plan.model_copy(update={"register": case.plan.register.model_copy(update={"onnx": True})})
-    assert case.register(0)["version"] == 2
+    return exported
+
+
+def onnx_of(case: Case, version: int, folder: Path) -> bytes:
     with case.tracker.as_default():
-        path = download_artifacts("models:/scenes@challenger/onnx/model.onnx", dst_path=str(tmp_path / "got"))
-    assert Path(path).read_bytes() == b"fcn8 at 2.0"
+        return Path(
+            download_artifacts(f"models:/scenes/{version}/onnx/model.onnx", dst_path=str(folder / "got"))
+        ).read_bytes()
+
+
+def test_onnx_lies_beside_the_weights(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = wants_onnx(case, monkeypatch)
+    assert case.register(0)["version"] == 2
+    assert onnx_of(case, 2, tmp_path) == b"fcn8 at 2.0"
+    assert case.register(0)["version"] == 2
+    assert len(exported) == 1
+
+
+def test_onnx_comes_to_a_version_that_was_registered_without(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = case.register(0)
+    exported = wants_onnx(case, monkeypatch)
+    assert case.register(0) == before
+    assert case.register(0) == before
+    assert len(case.versions()) == len(case.models()) == 2
+    assert exported == ["fcn8 at 2.0"]
+    assert onnx_of(case, 2, tmp_path) == b"fcn8 at 2.0"
+    assert fetch("models:/scenes/2", case.tracker.uri).view == View(size=stored_run.SIZE, temperature=2.0)
+
+
+def crashed(case: Case, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """The driver ends right after a step of registering round 0."""
+    original = getattr(case.client, step)
+
+    def crash(*arguments: Any, **options: Any) -> None:
+        original(*arguments, **options)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(case.client, step, crash)
+        with pytest.raises(Crash):
+            case.register(0)
+
+
+@pytest.mark.parametrize("step", ["log_model_artifacts", "set_logged_model_tags"])
+def test_onnx_that_was_cut_short_is_made_again(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    case.register(0)
+    exported = wants_onnx(case, monkeypatch)
+    crashed(case, monkeypatch, step)
+    assert case.register(0)["version"] == 2
+    assert len(case.models()) == 2
+    assert len(exported) == (1 if step == "set_logged_model_tags" else 2)
+    assert onnx_of(case, 2, tmp_path) == b"fcn8 at 2.0"
+
+
+def test_onnx_comes_to_a_model_that_was_stored_without_and_not_registered(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(case, monkeypatch, "finalize_logged_model")
+    wants_onnx(case, monkeypatch)
+    assert case.register(0)["version"] == 2
+    assert len(case.models()) == 2
+    assert onnx_of(case, 2, tmp_path) == b"fcn8 at 2.0"
 
 
 def test_without_its_packages_onnx_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -184,10 +254,6 @@ def test_without_masks_the_better_estimate_wins(case: Case, accuracy: float, ali
     case.client.set_model_version_tag("scenes", "1", "accuracy", "0.5")
     estimate = {"accuracy": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.1, "points": 9, "images": 3}
     assert case.register(0, validation=None, estimate=estimate)["alias"] == alias
-
-
-class Crash(Exception):
-    """Stands for the end of the driver."""
 
 
 @pytest.mark.parametrize(

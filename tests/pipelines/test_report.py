@@ -18,7 +18,7 @@ from pipelines.console import Console
 from pipelines.gallery import Exhibit, data_uri, exhibits, pictures
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from pipelines.rounds import round_model
+from pipelines.rounds import round_model, write_chosen
 from pipelines.storage import open_storage
 from pipelines.tracking import Tracker
 from weakseg.codec import decode_image
@@ -102,6 +102,16 @@ def test_the_page_tells_the_run_and_loads_nothing(root: Path) -> None:
         "torch 2.0 <local>",
     ):
         assert piece in page.words, piece
+
+
+@pytest.mark.parametrize("proportions", [None, "masks"])
+def test_what_crops_tell_beyond_the_bill_is_said(root: Path, proportions: str | None) -> None:
+    with stored_run.opened(root) as (_, ledger):
+        config = ledger.record["config"]
+        supervision = {**config["supervision"], "proportions": proportions}
+        ledger.write_json("run.json", {**ledger.record, "config": {**config, "supervision": supervision}})
+    note = "Class proportions are counted anew in every crop: that is more than an annotator's 20 s per image"
+    assert (note in Page(written(root)).words) is (proportions is not None)
 
 
 def test_every_picture_can_be_opened(root: Path) -> None:
@@ -201,6 +211,15 @@ def test_the_star_is_at_the_registered_round(root: Path, which: str, star: str) 
     words = Page(written(root)).words
     assert star in words
     assert f"What the model of round {star[0]} sees" in words
+
+
+def test_the_star_stays_at_the_registered_round_while_more_are_learned(root: Path) -> None:
+    with stored_run.opened(root) as (_, ledger):
+        write_chosen(ledger, 0)
+    words = Page(written(root)).words
+    assert "0 ★" in words
+    assert "1 ★" not in words
+    assert "What the model of round 0 sees" in words
 
 
 def test_no_finished_round_is_said(root: Path) -> None:

@@ -21,6 +21,9 @@ _SERIES = {
 def learning_curve(rounds: Sequence[Mapping[str, Any]], *, theme: Theme = "light") -> bytes:
     """MIoU and boundary F1 against labels per image and against annotation time.
 
+    What cost nothing in any round has no panel: without asked labels there is only the time, and without either the
+    scores stand over the rounds.
+
     Args:
         rounds: One mapping per round with `labels_per_image`, `seconds` (both from the start), `miou` and
             `boundary_f1` (shares in 0..1; None where not measured).
@@ -35,15 +38,20 @@ def learning_curve(rounds: Sequence[Mapping[str, Any]], *, theme: Theme = "light
     colors = colors_of(theme)
     if not rounds:
         raise ValueError("expected at least one round")
-    figure = Figure(figsize=(9.0, 3.6), dpi=DPI, layout="constrained", facecolor=colors["paper"])
-    left, right = figure.subplots(1, 2, sharey=True)
     divisor, unit = time_unit(max(float(row["seconds"]) for row in rounds))
-    _lines(left, rounds, [float(row["labels_per_image"]) for row in rounds], theme)
-    _lines(right, rounds, [float(row["seconds"]) / divisor for row in rounds], theme)
-    left.set_xlabel("labels per image", color=colors["quiet"])
-    right.set_xlabel(f"annotation time ({unit})", color=colors["quiet"])
-    left.set_ylabel("validation score (%)", color=colors["quiet"])
-    handles, labels = left.get_legend_handles_labels()
+    costs = {
+        "labels per image": [float(row["labels_per_image"]) for row in rounds],
+        f"annotation time ({unit})": [float(row["seconds"]) / divisor for row in rounds],
+    }
+    panels = {name: x for name, x in costs.items() if max(x) > 0} or {"round": list(map(float, range(len(rounds))))}
+    width = 9.0 if len(panels) > 1 else 5.4
+    figure = Figure(figsize=(width, 3.6), dpi=DPI, layout="constrained", facecolor=colors["paper"])
+    shown = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (name, x) in zip(shown, panels.items(), strict=True):
+        _lines(axes, rounds, x, theme)
+        axes.set_xlabel(name, color=colors["quiet"])
+    shown[0].set_ylabel("validation score (%)", color=colors["quiet"])
+    handles, labels = shown[0].get_legend_handles_labels()
     if handles:
         figure.legend(
             handles, labels, loc="outside upper left", ncols=2, frameon=False, labelcolor=colors["ink"], fontsize=10
@@ -124,8 +132,9 @@ def _lines(axes: Axes, rounds: Sequence[Mapping[str, Any]], x: Sequence[float], 
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(colors["grid"])
     axes.tick_params(length=0, labelcolor=colors["quiet"], labelsize=9)
-    axes.set_xlim(left=0, right=max(*x, 1e-9) * 1.04)
+    axes.set_xlim(left=0, right=1.04 * (max(x) or 1.0))
     axes.set_ylim(bottom=0)
     axes.margins(y=0.12)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    whole = all(value.is_integer() for value in x)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=whole))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines.config import load
-from pipelines.config.terms import loss_weights, needs_segments
+from pipelines.config.terms import loss_weights, more_than_paid, needs_segments
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,29 @@ def test_what_needs_superpixels():
         "supervision.spread",
         "labelling.one_per_segment",
     ]
+
+
+PROPORTIONS = ["supervision.proportions=masks", "data.size=[48, 64]"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ([], True),  # the demo crops
+        (["labelling.seconds.proportions=12.5"], True),
+        (["training.augmentation={scale: [0.5, 1.5]}"], True),
+        (["training.augmentation={scale: [0.5, 1.0], crop: [48, 48]}"], True),
+        (["training.augmentation={scale: [0.5, 1.0], crop: [48, 64]}"], False),
+        (["training.augmentation={scale: [0.5, 1.0]}"], False),
+        (["training.augmentation={scale: [1.0, 1.0], crop: [32, 32]}", "data.size=null"], True),
+        (["training.augmentation=null"], False),
+        (["loss.proportion=0"], False),
+        (["supervision.proportions=null"], False),
+        (["supervision.noise.sigma=0.1", "training.augmentation=null"], False),
+    ],
+)
+def test_proportions_of_crops_are_more_than_was_paid_for(settings: list[str], told: bool):
+    config = load("demo", [*PROPORTIONS, "training.augmentation.crop=null", *settings])
+    seconds = "12.5" if "12.5" in str(settings) else "20"
+    note = "class proportions are counted anew in every crop: that is more than an annotator's"
+    assert more_than_paid(config) == (f"{note} {seconds} s per image would tell" if told else None)

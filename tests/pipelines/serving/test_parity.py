@@ -60,6 +60,24 @@ def test_another_model_is_refused_by_image_and_share(root: Path) -> None:
         parity.check(plan, ledger, 0, stored(root), parity.sample(ledger.pool))
 
 
+class Remote:
+    """Stands for a Ray task on a node with a GPU."""
+
+    def __init__(self, function):
+        self.remote = function
+
+    def options(self, **options):
+        return self
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline has GPUs, the driver none."""
+    monkeypatch.setattr(parity, "use_gpu", lambda config: True)
+    monkeypatch.setattr(parity.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(parity.ray, "remote", lambda **needs: Remote)
+    monkeypatch.setattr(parity.ray, "get", lambda result: result)
+
+
 def test_one_pixel_of_a_thousand_is_forgiven_across_devices_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     masks = parity.masks
 
@@ -71,25 +89,39 @@ def test_one_pixel_of_a_thousand_is_forgiven_across_devices_only(root: Path, mon
 
         return other
 
-    class Remote:
-        """Stands for a Ray task on a node with a GPU."""
-
-        def __init__(self, function):
-            self.remote = function
-
-        def options(self, **options):
-            return self
-
     with stored_run.opened(root) as (plan, ledger):
         images = parity.sample(ledger.pool)
         monkeypatch.setattr(parity, "masks", changed(3))  # of 48 x 64 = 3072
         with pytest.raises(RuntimeError, match="expected all"):
             parity.check(plan, ledger, 1, stored(root), images)
-        monkeypatch.setattr(parity, "use_gpu", lambda config: True)
-        monkeypatch.setattr(parity.torch.cuda, "is_available", lambda: False)
-        monkeypatch.setattr(parity.ray, "remote", lambda **needs: Remote)
-        monkeypatch.setattr(parity.ray, "get", lambda result: result)
+        elsewhere(monkeypatch)
         parity.check(plan, ledger, 1, stored(root), images)
         monkeypatch.setattr(parity, "masks", changed(4))
         with pytest.raises(RuntimeError, match=r"expected at least 99\.9%"):
             parity.check(plan, ledger, 1, stored(root), images)
+
+
+def test_a_gpu_elsewhere_is_asked_in_full_precision(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def precision() -> tuple[bool, str]:
+        return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+    masks, seen = parity.masks, []
+
+    def watched(*arguments):
+        seen.append(precision())
+        return masks(*arguments)
+
+    monkeypatch.setattr(parity, "masks", watched)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with stored_run.opened(root) as (plan, ledger):
+            images = parity.sample(ledger.pool)
+            parity.check(plan, ledger, 1, stored(root), images)
+            elsewhere(monkeypatch)
+            parity.check(plan, ledger, 1, stored(root), images)
+        # Here the stored model runs in the same process: both round alike.
+        assert seen == [(True, "high"), (False, "highest")]
+        assert precision() == (True, "high")
+    finally:
+        torch.set_float32_matmul_precision(before)

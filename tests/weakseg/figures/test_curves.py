@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from weakseg.datasets.classes import Classes
-from weakseg.figures import learning_curve, per_class
+from weakseg.figures import curves, learning_curve, per_class
 
 CLASSES = Classes(("road", "wa$ter_$", "Bäume"), ((90, 90, 90), (0, 0, 255), (255, 255, 255)))
 BLUE, ORANGE = (11, 92, 173), (194, 87, 12)
@@ -48,6 +48,30 @@ def test_what_was_not_measured_is_left_out() -> None:
 
 def test_no_label_at_all_is_still_a_picture() -> None:
     assert count(learning_curve(rounds(1, labels_per_image=0.0, seconds=0.0)), BLUE) > 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, ["labels per image", "annotation time (seconds)"]),
+        ({"labels_per_image": 0.0}, ["annotation time (seconds)"]),
+        ({"seconds": 0.0}, ["labels per image"]),
+        ({"labels_per_image": 0.0, "seconds": 0.0}, ["round"]),
+    ],
+)
+@pytest.mark.parametrize("number", [1, 3])
+def test_what_cost_nothing_has_no_axis(
+    changes: dict[str, float], shown: list[str], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curves, "png", lambda figure: figure)
+    panels = learning_curve(rounds(number, **changes)).axes
+    assert [axes.get_xlabel() for axes in panels] == shown
+    assert panels[0].get_ylabel() == "validation score (%)"
+    for axes in panels:
+        assert axes.get_xlim()[1] >= 1
+    if shown == ["round"]:
+        assert list(panels[0].lines[0].get_xdata()) == list(range(number))
+        assert all(tick == int(tick) for tick in panels[0].get_xticks())
 
 
 @pytest.mark.parametrize(("theme", "paper"), [("light", (255, 255, 255)), ("dark", (22, 27, 34))])
