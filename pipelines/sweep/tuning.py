@@ -114,9 +114,9 @@ def _trainable(tasks: dict[str, Task], carry: Carry) -> Callable[[dict[str, Any]
 def _beside_the_driver() -> tune.PlacementGroupFactory:
     """A trial waits most of the time and takes no CPU from the work that it starts.
 
-    It needs some resource all the same: the one of nodes that stay, where there is one, else what every head has.
+    It needs some resource all the same: that of nodes that stay.
     """
-    return tune.PlacementGroupFactory([{"CPU": 0, **(driver_share() or {"node:__internal_head__": 0.001})}])
+    return tune.PlacementGroupFactory([{"CPU": 0, **driver_share()}])
 
 
 def _scheduler(asha: Asha | None) -> TrialScheduler:
