@@ -162,7 +162,7 @@ def _driver(config: Config, console: Console, trial: Trial | None = None) -> Ite
             params=config.model_dump(mode="json"),
         )
         tracker.log_pool(parent, ledger.pool)
-        with ended(tracker, parent, ledger):
+        with ended(tracker, parent, ledger, console):
             asks = config.labelling.annotator == "browser"
             with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
                 yield Driver(config, ledger, tracker, parent, console, trial, desk)

@@ -5,19 +5,18 @@ Only finished trials count as done; the others go on inside their own runs. The 
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pipelines import prepare, resources, train
 from pipelines.config import Config
-from pipelines.config.space import Point, seeds, words
-from pipelines.console import Console, duration
-from pipelines.credentials import hidden
+from pipelines.config.space import Point, seeds
+from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.pool import Pool
 from pipelines.storage import Storage, open_storage
-from pipelines.summary import percent
 from pipelines.sweep import search
+from pipelines.sweep.batch import run_batch, score_of
 from pipelines.sweep.comparison import compared
 from pipelines.sweep.plan import (
     Trial,
@@ -26,21 +25,16 @@ from pipelines.sweep.plan import (
     planned,
     pools,
     sweep_identity,
-    trial_config,
     trials,
 )
-from pipelines.sweep.relay import Relay, relayed
-from pipelines.sweep.results import NAMES, rows
+from pipelines.sweep.relay import relayed
 from pipelines.sweep.state import Sweep
 from pipelines.sweep.status import finished
-from pipelines.sweep.trial import Task, run
-from pipelines.sweep.tuning import ATTEMPTS, Carry, run_trials
+from pipelines.sweep.trial import run
+from pipelines.sweep.tuning import Carry
 from pipelines.tracking import ended, open_tracker
 from pipelines.versions import versions
-from weakseg.errors import ConfigError, DataError, ResourceError
-
-TUNE = "tune"
-"""What Ray Tune writes, below the sweep's folder: nothing that counts."""
+from weakseg.errors import DataError, ResourceError
 
 
 def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) -> dict[str, Any]:
@@ -82,12 +76,8 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
             params=config.model_dump(mode="json"),
         )
         state = Sweep(config, ledger, tracker, run_id, console, at_once, carry)
-        with ended(tracker, run_id, ledger):
+        with ended(tracker, run_id, ledger, console):
             return _carry_out(state, points, source)
-
-
-def trial_finished(count: int) -> None:
-    """Called after every trial's record is written; tests replace it to stop a driver exactly there."""
 
 
 def concurrent(config: Config) -> int:
@@ -149,7 +139,7 @@ def _carry_out(state: Sweep, points: Sequence[Point] | None, source: str) -> dic
     with relayed(state.tracker) as relay:
         for batch in _batches(state, points):
             found = [trial for trial in trials(config, batch) if trial not in done]
-            _run(state, relay, found, count)
+            run_batch(state, relay, found, count)
             done += found
     return compared(state, done, before, source)
 
@@ -159,84 +149,4 @@ def _batches(state: Sweep, points: Sequence[Point] | None) -> Iterator[list[Poin
     if points is not None:
         return iter([list(points)])
     size = max(1, -(-state.at_once // len(seeds(state.config))))
-    return search.batches(state.config, state.ledger, size=size, score=_score_of(state))
-
-
-def _score_of(state: Sweep) -> Callable[[Point], float | None]:
-    """What Optuna is told of a point: the mean over its seeds."""
-
-    def score(point: Point) -> float | None:
-        (row,) = rows(trials(state.config, [point]), state.records)
-        stopped = [
-            state.records[trial.name]["score"]
-            for trial in trials(state.config, [point])
-            if state.records.get(trial.name, {}).get("stopped")
-        ]
-        known = [value for value in stopped if value is not None]
-        return row["score"] if row["score"] is not None else sum(known) / len(known) if known else None
-
-    return score
-
-
-def _run(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) -> None:
-    """Run those trials that have no record."""
-    config, ledger, console = state.config, state.ledger, state.console
-    assert config.sweep is not None
-    left = {trial.name: trial for trial in found if trial.name not in state.records}
-    tasks = {}
-    for name, trial in left.items():
-        try:
-            plan = trial_config(config, trial, ledger.storage)
-        except ConfigError as error:  # of Optuna's: all others were checked before
-            ledger.write_bytes(f"failures/{name}.txt", str(error).encode())
-            state.failures[name] = str(error).splitlines()[0]
-            continue
-        tasks[name] = Task(plan, config.sweep.verb, config.sweep.metric, relay.mailbox, state.run_id, console.verbose)
-
-    def told(name: str, what: str) -> None:
-        trial = left[name]
-        number = len(state.records) + len(state.failures)
-        console.line(f"trial {number} of {count}: {words(trial.point)}, seed {trial.seed}: {what}")
-
-    def on_finished(name: str, outcome: dict[str, Any]) -> None:
-        trial = left[name]
-        if outcome.get("stopped"):
-            _end(state, relay.opened.get(name), "KILLED")
-        record = {
-            "trial": name,
-            "point": trial.point,
-            "seed": trial.seed,
-            "mlflow": relay.opened.get(name),
-            **outcome,
-        }
-        ledger.write_json(f"trials/{name}.json", record)
-        state.records[name] = record
-        scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
-        behind = "stopped, as it was behind others"  # without its score: that of a training is its loss
-        told(name, behind if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
-        trial_finished(len(state.records))
-
-    def on_failed(name: str, error: str) -> None:
-        _end(state, relay.opened.get(name), "FAILED")
-        error = hidden(error)
-        ledger.write_bytes(f"failures/{name}.txt", error.encode())
-        state.failures[name] = error.splitlines()[-1]
-        told(name, f"failed {ATTEMPTS} times, at last with {state.failures[name]}")
-
-    run_trials(
-        tasks,
-        at_once=state.at_once,
-        asha=config.sweep.asha,
-        storage=ledger.storage,
-        key=ledger.key(TUNE),
-        finished=on_finished,
-        failed=on_failed,
-        verbose=console.verbose,
-        carry=state.carry,
-    )
-
-
-def _end(state: Sweep, run_id: str | None, status: Literal["FAILED", "KILLED"]) -> None:
-    """End the MLflow run of a trial that could not do so itself, where it had one."""
-    if run_id is not None:
-        state.tracker.end(run_id, status)
+    return search.batches(state.config, state.ledger, size=size, score=score_of(state))

@@ -9,6 +9,9 @@ from pipelines.ledger import Ledger
 from pipelines.sweep.tuning import Carry
 from pipelines.tracking import Tracker
 
+TUNE = "tune"
+"""What Ray Tune writes, below the sweep's folder: nothing that counts."""
+
 
 @dataclass
 class Sweep:

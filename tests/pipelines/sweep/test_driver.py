@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from pipelines.prepare import PoolResult
 from pipelines.status import status
 from pipelines.storage import open_storage
 from pipelines.sweep import driver
-from pipelines.sweep.state import Sweep
 from weakseg.errors import DataError, LedgerError, ResourceError
 
 pytestmark = pytest.mark.ray
@@ -160,82 +158,6 @@ def test_a_small_sweep_of_trainings_and_its_best_recipe(ray_session: str, tmp_pa
     assert done["test"] is not None
     assert model.stat().st_mtime_ns == trained
     _check_tracking(runs(tmp_path)[1], trials=2)
-
-
-class Kept:
-    """A sweep's ledger, in memory."""
-
-    run = "sw"
-
-    def __init__(self, root: Path):
-        self.storage, self.kept = open_storage(root), {}
-
-    def key(self, name: str) -> str:
-        return name
-
-    def address(self, name: str) -> str:
-        return name
-
-    def write_json(self, name: str, value: Any) -> None:
-        self.kept[name] = value
-
-    def write_bytes(self, name: str, data: bytes) -> None:
-        self.kept[name] = data
-
-
-def one_batch(config, points, root: Path, monkeypatch: pytest.MonkeyPatch, becomes) -> tuple[Any, list[str]]:
-    """The state after trials that only seem to run, and the names of those; `becomes` says what each comes to."""
-    begun = []
-
-    def seem_to_run(tasks, *, finished, failed, **_):
-        for name in tasks:
-            begun.append(name)
-            becomes(name, finished, failed)
-
-    monkeypatch.setattr(driver, "run_trials", seem_to_run)
-    state = Sweep(config, Kept(root), None, "id", tiny.console(), at_once=1, carry=None)
-    found = driver.trials(config, points)
-    driver._run(state, SimpleNamespace(mailbox=None, opened={}), found, len(found))
-    return state, begun
-
-
-def test_a_point_that_cannot_be_is_told_and_the_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    fields = "{labelling.acquisition: [margin, random], labelling.committee: [null, {passes: 3}]}"
-    config = plan(tmp_path, model__dropout="0.2", sweep__fields=fields, sweep__search="optuna", sweep__trials="2")
-    good, bad = (
-        {"labelling.acquisition": which, "labelling.committee": {"passes": 3}} for which in ("margin", "random")
-    )
-    outcome = {"score": 0.5, "seconds": 1.0, "took": 1.0}
-    state, begun = one_batch(
-        config, [bad, good], tmp_path, monkeypatch, lambda name, finished, failed: finished(name, outcome)
-    )
-    wrong, right = (trial.name for trial in driver.trials(config, [bad, good]))
-    assert (begun, set(state.records)) == ([right], {right})
-    assert "labelling.committee: only counts where a prediction is scored" in state.failures[wrong]
-    assert f"failed: {wrong}" not in capsys.readouterr().out  # said at the end, with all others
-    assert (driver._score_of(state)(bad), driver._score_of(state)(good)) == (None, 0.5)
-
-
-def test_a_training_that_is_stopped_is_not_told_its_loss_as_a_score(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-):
-    point = {"loss.consistency": 0.1, "labelling.pixels_per_image": 5}
-    outcome = {"stopped": True, "score": -0.57}
-    one_batch(plan(tmp_path), [point], tmp_path, monkeypatch, lambda name, finished, failed: finished(name, outcome))
-    told = capsys.readouterr().out
-    assert "stopped" in told
-    assert "57" not in told
-
-
-def test_a_failure_is_told_without_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    point = {"loss.consistency": 0.1, "labelling.pixels_per_image": 5}
-    error = "Traceback\nMlflowException: API request to http://me:hunter2@server/api failed"
-    state, _ = one_batch(
-        plan(tmp_path), [point], tmp_path, monkeypatch, lambda name, finished, failed: failed(name, error)
-    )
-    told = capsys.readouterr().out + repr(state.ledger.kept) + repr(state.failures)
-    assert "http://me:***@server/api failed" in told
-    assert "hunter2" not in told
 
 
 @pytest.mark.long
