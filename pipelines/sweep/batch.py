@@ -41,6 +41,7 @@ def run_batch(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) ->
     """Run those trials that have no record."""
     config, ledger, console = state.config, state.ledger, state.console
     assert config.sweep is not None
+    metric = config.sweep.metric
     left = {trial.name: trial for trial in found if trial.name not in state.records}
     tasks = {}
     for name, trial in left.items():
@@ -50,7 +51,7 @@ def run_batch(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) ->
             ledger.write_bytes(f"failures/{name}.txt", str(error).encode())
             state.failures[name] = str(error).splitlines()[0]
             continue
-        tasks[name] = Task(plan, config.sweep.verb, config.sweep.metric, relay.mailbox, state.run_id, console.verbose)
+        tasks[name] = Task(plan, config.sweep.verb, metric, relay.mailbox, state.run_id, console.verbose)
 
     def told(name: str, what: str) -> None:
         trial = left[name]
@@ -70,9 +71,11 @@ def run_batch(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) ->
         state.records[name] = record
         if outcome.get("stopped"):
             _end(state, relay.opened.get(name), "KILLED")
-        scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
-        behind = "stopped, as it was behind others"  # without its score: that of a training is its loss
-        told(name, behind if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
+            told(name, "stopped, as it was behind others")  # without its score: that of a training is its loss
+        elif outcome.get("diverged"):
+            told(name, hidden(outcome["error"]))
+        else:
+            told(name, f"{NAMES[metric]} {percent(outcome['score'])} ({duration(outcome['took'])})")
         trial_finished(len(state.records))
 
     def on_failed(name: str, error: str) -> None:

@@ -47,8 +47,8 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
         carry: What a trial does; tests put something cheap here.
 
     Returns:
-        run, trials (planned, finished, stopped, failed, and done before), table, best (point, score, run, recipe),
-        figures (their addresses).
+        run, trials (planned, finished, stopped, diverged, invalid, failed, and done before), table, best (point, score,
+        run, recipe), figures (their addresses).
 
     Raises:
         WeaksegError: What the user must put right.

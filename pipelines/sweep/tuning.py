@@ -18,7 +18,7 @@ from pipelines.faults import users_fault
 from pipelines.resources import driver_share
 from pipelines.storage import Storage
 from pipelines.sweep.trial import Task, run
-from weakseg.errors import WeaksegError
+from weakseg.errors import DivergedError, LedgerError, ResourceError, WeaksegError
 
 ATTEMPTS = 3
 """How often a trial is begun before it counts as failed."""
@@ -30,6 +30,9 @@ _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would end as if it were done; a sweep that was stopped is not
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
 }
+
+_ALONE = (ResourceError, LedgerError)
+"""Faults that other trials need not share: a storage that does not answer now, a run that someone else works on."""
 
 Carry = Callable[[Task, Callable[[dict[str, Any]], None]], dict[str, Any]]
 
@@ -54,13 +57,14 @@ def run_trials(
         asha: Whether and when those behind are stopped.
         storage: Where Tune may write, seen by every node.
         key: The folder there; it is deleted before and after.
-        finished: Called with a trial's name and outcome, in this process; `stopped` is true where ASHA ended it.
+        finished: Called with a trial's name and outcome, in this process; `stopped` is true where ASHA ended it,
+            `diverged` where its training did.
         failed: Called with a trial's name and its last error as text, after the last attempt.
         verbose: Whether Tune's own messages are shown.
         carry: What a trial does; tests put something cheap here.
 
     Raises:
-        WeaksegError: What the user must put right; trials under way are ended.
+        WeaksegError: What the user must put right in every trial; those under way are ended.
     """
     if not tasks:
         return
@@ -101,7 +105,10 @@ def _trainable(tasks: dict[str, Task], carry: Carry) -> Callable[[dict[str, Any]
             outcome = carry(tasks[config["trial"]], lambda metrics: tune.report(metrics))
         except Exception as error:
             fault = users_fault(error)
-            if fault is None:
+            if isinstance(fault, DivergedError):
+                tune.report({"outcome": {"score": None, "diverged": True, "error": str(fault)}})
+                return
+            if fault is None or isinstance(fault, _ALONE):
                 raise
             tune.report({"fault": str(fault)})
             return

@@ -11,8 +11,10 @@ from mlflow.exceptions import MlflowException
 from pipelines.config import load
 from pipelines.storage import open_storage
 from pipelines.sweep import batch
+from pipelines.sweep.comparison import compared
 from pipelines.sweep.plan import trials
 from pipelines.sweep.state import Sweep
+from weakseg.errors import WeaksegError
 
 GRID = {"sweep__fields": "{loss.consistency: [0.0, 0.1], labelling.pixels_per_image: [5, 10]}"}
 
@@ -121,3 +123,28 @@ def test_what_a_trial_came_to_is_kept_though_mlflow_is_away(
     told = capsys.readouterr().out
     assert "MLflow: the run stays open (no server)\n" in told
     assert f"seed 0: {becomes}" in told
+
+
+def test_a_trial_that_diverged_is_recorded_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    config, points = plan(tmp_path), [{"loss.consistency": 0.1, "labelling.pixels_per_image": k} for k in (5, 10)]
+    bad, good = (trial.name for trial in trials(config, points))
+    diverged = {"score": None, "diverged": True, "error": "the training has diverged; lower the learning rate"}
+    whole = {"score": 0.5, "seconds": 1.0, "took": 1.0}
+    state, _ = one_batch(
+        config, points, tmp_path, monkeypatch,
+        lambda name, finished, failed: finished(name, diverged if name == bad else whole),
+    )  # fmt: skip
+    assert state.ledger.kept[f"trials/{bad}.json"]["diverged"]
+    assert (set(state.records), state.failures) == ({bad, good}, {})
+    assert "labelling.pixels_per_image=5, seed 0: the training has diverged; lower" in capsys.readouterr().out
+    assert (batch.score_of(state)(points[0]), batch.score_of(state)(points[1])) == (None, 0.5)
+
+
+def test_a_sweep_all_of_whose_trials_diverged_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config, point = plan(tmp_path), {"loss.consistency": 0.1, "labelling.pixels_per_image": 5}
+    diverged = {"score": None, "diverged": True, "error": "the training has diverged"}
+    state, _ = one_batch(
+        config, [point], tmp_path, monkeypatch, lambda name, finished, failed: finished(name, diverged)
+    )
+    with pytest.raises(WeaksegError, match="sweep sw: no trial has a score; the last one: the training has diverged"):
+        compared(state, trials(config, [point]), [], "demo")

@@ -42,6 +42,10 @@ def below(found: list[Any], parent: str | None) -> list[Any]:
     return [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent]
 
 
+def counts(**given: int) -> dict[str, int]:
+    return {"stopped": 0, "diverged": 0, "invalid": 0, **given}
+
+
 @pytest.fixture
 def counted(tmp_path: Path):
     """A cheap trial that counts its starts, and is put right when the file `mended` is there."""
@@ -79,7 +83,7 @@ def test_lost_trials_are_tried_again_failed_ones_told_and_finished_ones_only_rea
     # No images are needed: what prepare gives is all that is looked at.
     monkeypatch.setattr(driver, "_prepared", lambda examples, storage, console: type("Pool", (), {"digest": "p" * 12}))
     first = driver.sweep(config, tiny.console(), source="demo", carry=counted)
-    assert first["trials"] == {"planned": 4, "finished": 3, "stopped": 0, "failed": 1, "before": 0}
+    assert first["trials"] == counts(planned=4, finished=3, failed=1, before=0)
     failed = next(
         trial.name for trial in driver.trials(config, [{"loss.consistency": 0.1, "labelling.pixels_per_image": 10}])
     )
@@ -91,7 +95,7 @@ def test_lost_trials_are_tried_again_failed_ones_told_and_finished_ones_only_rea
 
     (tmp_path / "mended").touch()
     again = driver.sweep(config, tiny.console(), source="demo", carry=counted)
-    assert again["trials"] == {"planned": 4, "finished": 4, "stopped": 0, "failed": 0, "before": 3}
+    assert again["trials"] == counts(planned=4, finished=4, failed=0, before=3)
     assert Counter((tmp_path / "starts.txt").read_text().split()) - starts == Counter([failed])
     assert [row["score"] for row in again["table"]] == pytest.approx([0.25, 0.3, 0.35, 0.4])
     assert [row["front"] for row in again["table"]] == [False, False, True, True]
@@ -184,7 +188,7 @@ def test_a_killed_sweep_goes_on_and_every_trial_is_there_once(ray_session: str, 
         models = [tmp_path / "runs" / path.stem / "rounds" / "000" / "model.safetensors" for path in records]
         kept |= records | {path: path.stat().st_mtime_ns for path in models}
     result = tiny.run("sweep", tmp_path, address=ray_session, **changes)
-    assert result["trials"] == {"planned": 8, "finished": 8, "stopped": 0, "failed": 0, "before": 7}
+    assert result["trials"] == counts(planned=8, finished=8, failed=0, before=7)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     _check_tracking(runs(tmp_path)[1], trials=8)
     assert all(row["sd"] is not None and row["finished"] == 2 for row in result["table"])

@@ -1,15 +1,14 @@
 """Trials on the session's Ray; what a trial does is cheap here."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.config.sweep import Asha
 from pipelines.storage import open_storage
 from pipelines.sweep import tuning
-from weakseg.errors import WeaksegError
-
-pytestmark = pytest.mark.ray
+from weakseg.errors import ConfigError, DivergedError, LedgerError, ResourceError, WeaksegError
 
 
 def ran(folder: Path, tasks, carry, **options):
@@ -24,6 +23,7 @@ def ran(folder: Path, tasks, carry, **options):
     return outcomes, errors
 
 
+@pytest.mark.ray
 def test_those_behind_are_stopped(ray_session: str, tmp_path: Path):
     def carry(score, report):
         for _ in range(4):
@@ -40,6 +40,7 @@ def test_those_behind_are_stopped(ray_session: str, tmp_path: Path):
     assert not errors
 
 
+@pytest.mark.ray
 def test_what_a_trial_comes_to_is_not_compared_with_how_others_go(ray_session: str, tmp_path: Path):
     def carry(reports, report):
         for _ in range(reports):  # as a training does: its validation loss, negated
@@ -50,6 +51,7 @@ def test_what_a_trial_comes_to_is_not_compared_with_how_others_go(ray_session: s
     assert outcomes == {"short": {"score": 0.4}, "better": {"score": 0.4}}
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("asha", [None, Asha(grace=1, reduction=2)], ids=["whole", "asha"])
 def test_the_users_fault_ends_all_with_its_line(ray_session: str, tmp_path: Path, asha: Asha | None):
     def carry(task, report):
@@ -65,3 +67,30 @@ def test_the_users_fault_ends_all_with_its_line(ray_session: str, tmp_path: Path
 def test_nothing_to_do_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tuning.tune, "Tuner", None)
     assert ran(tmp_path, {}, None) == ({}, {})
+
+
+def reported(error: Exception, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What Tune hears of a trial that raises an error."""
+
+    def carry(task, report):
+        raise error
+
+    heard: list[dict[str, Any]] = []
+    monkeypatch.setattr(tuning.tune, "report", heard.append)
+    tuning._trainable({"a": None}, carry)({"trial": "a"})
+    return heard
+
+
+def test_a_trial_that_diverged_has_an_outcome(monkeypatch: pytest.MonkeyPatch):
+    outcome = {"score": None, "diverged": True, "error": "the training has diverged"}
+    assert reported(DivergedError("the training has diverged"), monkeypatch) == [{"outcome": outcome}]
+
+
+@pytest.mark.parametrize("error", [ResourceError("no answer"), LedgerError("owned by another"), KeyError("x")])
+def test_what_one_trial_alone_may_meet_is_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(type(error)):
+        reported(error, monkeypatch)
+
+
+def test_what_every_trial_would_meet_is_told_as_the_users_fault(monkeypatch: pytest.MonkeyPatch):
+    assert reported(ConfigError(["a: wrong", "b: wrong"]), monkeypatch) == [{"fault": "a: wrong\nb: wrong"}]
