@@ -88,7 +88,7 @@ def run_batch(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) ->
     run_trials(
         tasks,
         at_once=state.at_once,
-        asha=config.sweep.asha,
+        behind=None if state.rungs is None else state.rungs.behind,
         storage=ledger.storage,
         key=ledger.key(TUNE),
         finished=on_finished,

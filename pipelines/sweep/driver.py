@@ -28,6 +28,7 @@ from pipelines.sweep.plan import (
     trials,
 )
 from pipelines.sweep.relay import relayed
+from pipelines.sweep.rungs import Rungs
 from pipelines.sweep.state import Sweep
 from pipelines.sweep.status import finished
 from pipelines.sweep.trial import run
@@ -75,7 +76,8 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
             tags={"pool_digest": pool.digest, "config_digest": ledger.config_digest, "weakseg.sweep": ledger.run},
             params=config.model_dump(mode="json"),
         )
-        state = Sweep(config, ledger, tracker, run_id, console, at_once, carry)
+        rungs = None if config.sweep.asha is None else Rungs(config.sweep.asha, ledger)
+        state = Sweep(config, ledger, tracker, run_id, console, at_once, carry, rungs)
         with ended(tracker, run_id, ledger, console):
             return _carry_out(state, points, source)
 

@@ -6,6 +6,7 @@ from typing import Any
 from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
+from pipelines.sweep.rungs import Rungs
 from pipelines.sweep.tuning import Carry
 from pipelines.tracking import Tracker
 
@@ -18,6 +19,7 @@ class Sweep:
     """A sweep that is open.
 
     Attributes:
+        rungs: Which trials are behind; None = none is stopped.
         records: The outcomes of trials that have ended, by name.
         failures: The last errors of trials that failed in this call, by name.
     """
@@ -29,5 +31,6 @@ class Sweep:
     console: Console
     at_once: int
     carry: Carry
+    rungs: Rungs | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
