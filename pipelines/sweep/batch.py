@@ -44,14 +44,6 @@ def run_batch(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) ->
     metric = config.sweep.metric
     left = {trial.name: trial for trial in found if trial.name not in state.records}
     tasks = {}
-    for name, trial in left.items():
-        try:
-            plan = trial_config(config, trial, ledger.storage)
-        except ConfigError as error:  # of Optuna's: all others were checked before
-            ledger.write_bytes(f"failures/{name}.txt", str(error).encode())
-            state.failures[name] = str(error).splitlines()[0]
-            continue
-        tasks[name] = Task(plan, config.sweep.verb, metric, relay.mailbox, state.run_id, console.verbose)
 
     def told(name: str, what: str) -> None:
         trial = left[name]
@@ -72,8 +64,10 @@ def run_batch(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) ->
         if outcome.get("stopped"):
             _end(state, relay.opened.get(name), "KILLED")
             told(name, "stopped, as it was behind others")  # without its score: that of a training is its loss
+        elif outcome.get("invalid"):
+            told(name, f"cannot be run: {outcome['error']}")
         elif outcome.get("diverged"):
-            told(name, hidden(outcome["error"]))
+            told(name, outcome["error"])
         else:
             told(name, f"{NAMES[metric]} {percent(outcome['score'])} ({duration(outcome['took'])})")
         trial_finished(len(state.records))
@@ -85,6 +79,16 @@ def run_batch(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) ->
         state.failures[name] = error.splitlines()[-1]
         told(name, f"failed {ATTEMPTS} times, at last with {state.failures[name]}")
 
+    for name, trial in left.items():
+        try:
+            plan = trial_config(config, trial, ledger.storage)
+            fault = state.fault(plan)
+        except ConfigError as error:
+            fault = error.faults[0]
+        if fault is None:
+            tasks[name] = Task(plan, config.sweep.verb, metric, relay.mailbox, state.run_id, console.verbose)
+        else:
+            on_finished(name, {"score": None, "invalid": True, "error": fault})
     run_trials(
         tasks,
         at_once=state.at_once,

@@ -4,18 +4,18 @@ Only finished trials count as done; the others go on inside their own runs. The 
 `sweep.trials`, therefore does what is left.
 """
 
-import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from pipelines import prepare, resources, train
+from pipelines import prepare, resources
 from pipelines.config import Config
-from pipelines.config.space import Point, seeds
+from pipelines.config.space import Point, seeds, words
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.pool import Pool
 from pipelines.storage import Storage, open_storage
-from pipelines.sweep import search
+from pipelines.sweep import models, search
 from pipelines.sweep.batch import run_batch, score_of
 from pipelines.sweep.comparison import compared
 from pipelines.sweep.plan import (
@@ -66,7 +66,7 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
     if warning := resources.misplaced():
         console.line(warning)
     at_once = concurrent(config)
-    pool = _prepared(examples, storage, console)
+    pool = _prepared(config, examples, storage, console)
     settings = sweep_identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         tracker = open_tracker(config, storage)
@@ -78,6 +78,8 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
         )
         rungs = None if config.sweep.asha is None else Rungs(config.sweep.asha, ledger)
         state = Sweep(config, ledger, tracker, run_id, console, at_once, carry, rungs)
+        if config.sweep.search != "grid":  # all of whose points have been checked
+            state.fault = models.looked_at_once(len(pool.classes))
         with ended(tracker, run_id, ledger, console):
             return _carry_out(state, points, source)
 
@@ -98,19 +100,22 @@ def concurrent(config: Config) -> int:
     return max(1, wanted or room)
 
 
-def _examples(config: Config, points: Sequence[Point] | None) -> list[Config]:
-    """Each point's configuration, checked before anything starts; of Optuna, whose points are not known, the base."""
+def _examples(config: Config, points: Sequence[Point] | None) -> list[tuple[str, Config]]:
+    """Each point with its configuration, checked before anything starts; of Optuna, whose points come, the base."""
     if points is None:
-        return [config]
+        return [("", config)]
     first = seeds(config)[0]
-    return [chosen_config(config, trial) for trial in trials(config, points) if trial.seed == first]
+    found = [trial for trial in trials(config, points) if trial.seed == first]
+    return [(words(trial.point), chosen_config(config, trial)) for trial in found]
 
 
-def _prepared(examples: Sequence[Config], storage: Storage, console: Console) -> Pool:
+def _prepared(config: Config, examples: Sequence[tuple[str, Config]], storage: Storage, console: Console) -> Pool:
     """The pool that all trials share, with every table that one of them needs."""
+    assert config.sweep is not None
+    check = partial(models.check, examples, all_of_them=config.sweep.search == "grid")
     made = [
-        prepare.run(example, storage, console=console, check=lambda classes: _check(examples, classes))
-        for example in pools(examples)
+        prepare.run(example, storage, console=console, check=check)
+        for example in pools(example for _, example in examples)
     ]
     if not made[0].masks.get("val"):
         raise DataError(
@@ -119,21 +124,11 @@ def _prepared(examples: Sequence[Config], storage: Storage, console: Console) ->
     return Pool(storage, made[0].digest)
 
 
-def _check(examples: Sequence[Config], classes: int) -> None:
-    """Refuse what could not be trained, each model once."""
-    checked = set()
-    for example in examples:
-        key = json.dumps([example.model.model_dump(), example.loss.class_weights, example.training.batch_size])
-        if key not in checked:
-            train.check(example, classes)
-            checked.add(key)
-
-
 def _carry_out(state: Sweep, points: Sequence[Point] | None, source: str) -> dict[str, Any]:
     config, ledger = state.config, state.ledger
     before = finished(ledger)
     state.records = {name: ledger.read_json(f"trials/{name}.json") for name in before}
-    count = planned(config) if points is None else len(trials(config, points))
+    count = planned(config, ledger)
     if before:
         state.console.line(f"{len(before)} of {count} trials were done before")
     state.console.line(f"{count} trials, {state.at_once} at a time")

@@ -24,7 +24,6 @@ ATTEMPTS = 3
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old one can be silenced
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would end as if it were done; a sweep that was stopped is not
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
 }

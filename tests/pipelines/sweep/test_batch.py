@@ -12,6 +12,7 @@ from pipelines.config import load
 from pipelines.storage import open_storage
 from pipelines.sweep import batch
 from pipelines.sweep.comparison import compared
+from pipelines.sweep.models import looked_at_once
 from pipelines.sweep.plan import trials
 from pipelines.sweep.state import Sweep
 from weakseg.errors import WeaksegError
@@ -45,7 +46,15 @@ class Kept:
 
 
 def one_batch(
-    config, points, root: Path, monkeypatch: pytest.MonkeyPatch, becomes, *, tracker=None, opened=None
+    config,
+    points,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    becomes,
+    *,
+    tracker=None,
+    opened=None,
+    fault=lambda config: None,
 ) -> tuple[Any, list[str]]:
     """The state after trials that only seem to run, and the names of those; `becomes` says what each comes to."""
     begun = []
@@ -56,7 +65,7 @@ def one_batch(
             becomes(name, finished, failed)
 
     monkeypatch.setattr(batch, "run_trials", seem_to_run)
-    state = Sweep(config, Kept(root), tracker, "id", tiny.console(), at_once=1, carry=None)
+    state = Sweep(config, Kept(root), tracker, "id", tiny.console(), at_once=1, carry=None, fault=fault)
     found = trials(config, points)
     batch.run_batch(state, SimpleNamespace(mailbox=None, opened=opened or {}), found, len(found))
     return state, begun
@@ -73,10 +82,28 @@ def test_a_point_that_cannot_be_is_told_and_the_search_goes_on(tmp_path: Path, m
         config, [bad, good], tmp_path, monkeypatch, lambda name, finished, failed: finished(name, outcome)
     )
     wrong, right = (trial.name for trial in trials(config, [bad, good]))
-    assert (begun, set(state.records)) == ([right], {right})
-    assert "labelling.committee: only counts where a prediction is scored" in state.failures[wrong]
-    assert f"failed: {wrong}" not in capsys.readouterr().out  # said at the end, with all others
+    assert (begun, set(state.records), state.failures) == ([right], {wrong, right}, {})
+    record = state.ledger.kept[f"trials/{wrong}.json"]
+    assert record["invalid"]
+    assert record["error"].startswith("labelling.committee: only counts where a prediction is scored")
+    assert "seed 0: cannot be run: labelling.committee: only counts" in capsys.readouterr().out
     assert (batch.score_of(state)(bad), batch.score_of(state)(good)) == (None, 0.5)
+
+
+def test_a_point_whose_model_cannot_be_built_is_told_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fields = "{model.architecture: [fcn8, deeplabv3plus]}"
+    config = plan(tmp_path, sweep__fields=fields, sweep__search="optuna", sweep__trials="2")
+    points = [{"model.architecture": name} for name in ("deeplabv3plus", "fcn8")]
+    wrong, right = (trial.name for trial in trials(config, points))
+    outcome = {"score": 0.5, "seconds": 1.0, "took": 1.0}
+    state, begun = one_batch(
+        config, points, tmp_path, monkeypatch, lambda name, finished, failed: finished(name, outcome),
+        fault=looked_at_once(5),
+    )  # fmt: skip
+    assert begun == [right]
+    assert state.records[wrong]["error"].startswith("model: deeplabv3plus cannot be built on encoder squeezenet1_0")
 
 
 def test_a_training_that_is_stopped_is_not_told_its_loss_as_a_score(

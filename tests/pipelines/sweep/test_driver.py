@@ -81,7 +81,7 @@ def test_lost_trials_are_tried_again_failed_ones_told_and_finished_ones_only_rea
 ):
     config = plan(tmp_path)
     # No images are needed: what prepare gives is all that is looked at.
-    monkeypatch.setattr(driver, "_prepared", lambda examples, storage, console: type("Pool", (), {"digest": "p" * 12}))
+    monkeypatch.setattr(driver, "_prepared", lambda *_: type("Pool", (), {"digest": "p" * 12}))
     first = driver.sweep(config, tiny.console(), source="demo", carry=counted)
     assert first["trials"] == counts(planned=4, finished=3, failed=1, before=0)
     failed = next(
@@ -134,7 +134,7 @@ def test_without_validation_masks_there_is_nothing_to_compare(tmp_path: Path, mo
     nothing = PoolResult("p" * 12, {"train": 3}, {"train": 3}, quarantined=0, segments=0, chunks=0)
     monkeypatch.setattr(driver.prepare, "run", lambda *arguments, **options: nothing)
     with pytest.raises(DataError, match="compared on validation masks"):
-        driver._prepared([plan(tmp_path)], open_storage(tmp_path), tiny.console())
+        driver._prepared(plan(tmp_path), [("", plan(tmp_path))], open_storage(tmp_path), tiny.console())
 
 
 @pytest.mark.long
