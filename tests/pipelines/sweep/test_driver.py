@@ -165,6 +165,25 @@ def test_a_small_sweep_of_trainings_and_its_best_recipe(ray_session: str, tmp_pa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_training_that_diverges_leaves_the_others_alone(ray_session: str, tmp_path: Path):
+    changes = {"run": "sw", "sweep__verb": "train", "sweep__fields": "{training.lr: [1.0e+30, 0.001]}"}
+    result = tiny.run("sweep", tmp_path, address=ray_session, data__images="12", **changes)
+    assert result["trials"] == counts(planned=2, finished=1, diverged=1, failed=0, before=0)
+    assert result["best"]["point"] == {"training.lr": 0.001}
+    (record,) = [
+        record
+        for path in (tmp_path / "runs" / "sw" / "trials").iterdir()
+        if (record := json.loads(path.read_text())).get("diverged")
+    ]
+    assert "the training has diverged; lower" in record["error"]
+    _, found = runs(tmp_path)
+    assert sorted(run.info.status for run in below(found, below(found, None)[0].info.run_id)) == ["FAILED", "FINISHED"]
+    again = tiny.run("sweep", tmp_path, address=ray_session, data__images="12", **changes)
+    assert again["trials"] == counts(planned=2, finished=1, diverged=1, failed=0, before=2)
+
+
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_a_killed_sweep_goes_on_and_every_trial_is_there_once(ray_session: str, tmp_path: Path):
     changes = {"run": "sw", "labelling__rounds": "1", "sweep__seeds": "[0, 1]", **GRID}
