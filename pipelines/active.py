@@ -46,13 +46,14 @@ class Trial:
     Attributes:
         tracker: The sweep's; a trial opens none of its own.
         parent_run_id: The sweep's MLflow run.
-        on_round: Called with the metrics of every round, one that was finished before too.
+        on_round: Called with the metrics of every round of `active`, one that was finished before too, and whether it
+            is the last.
         on_epochs: Called with the metrics of all epochs of a training so far.
     """
 
     tracker: Tracker
     parent_run_id: str
-    on_round: Callable[[dict[str, Any]], None] = lambda metrics: None
+    on_round: Callable[[dict[str, Any], bool], None] = lambda metrics, last: None
     on_epochs: Callable[[list[dict[str, Any]]], None] = lambda epochs: None
 
 
@@ -87,6 +88,8 @@ def active(config: Config, console: Console, *, trial: Trial | None = None) -> d
             rounds.append(_round(driver, len(rounds)))
             if len(rounds) >= there:  # rules that have become stricter since take no round back
                 reason = stop_reason(config, rounds, images=len(driver.ledger.pool.index("train")))
+            if trial is not None:
+                trial.on_round(rounds[-1], reason is not None)
         return _finish(driver, rounds, reason)
 
 
@@ -166,7 +169,7 @@ def _driver(config: Config, console: Console, trial: Trial | None = None) -> Ite
             params=config.model_dump(mode="json"),
         )
         tracker.log_pool(parent, ledger.pool)
-        with ended(tracker, parent, ledger):
+        with ended(tracker, parent, ledger, console):
             asks = config.labelling.annotator == "browser"
             with serve.asking(config, ledger, console) if asks else nullcontext() as desk:
                 yield Driver(config, ledger, tracker, parent, console, trial, desk)
@@ -177,14 +180,6 @@ def step_finished(step: str, round: int) -> None:
 
 
 def _round(driver: Driver, round: int) -> dict[str, Any]:
-    """One round, from its queries to its metrics, told to the sweep where there is one."""
-    metrics = _finished_round(driver, round)
-    if driver.trial is not None:
-        driver.trial.on_round(metrics)
-    return metrics
-
-
-def _finished_round(driver: Driver, round: int) -> dict[str, Any]:
     """The metrics of a round that is carried out here; what is finished is only read."""
     config, ledger, console = driver.config, driver.ledger, driver.console
     folder = ledger.round(round)

@@ -9,6 +9,7 @@ from pipelines.annotation.tables import given
 from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
+from pipelines.mlflow_limits import metric_names
 from pipelines.wrong_labels import label_errors
 from weakseg.selection import query_statistics
 from weakseg.supervision import annotation_seconds, masks_seconds
@@ -90,9 +91,8 @@ def values(metrics: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]
         found |= {"val_miou": scores["miou"], "val_boundary_f1": scores["boundary"]["f1"]}
         found |= {"val_ece": scores["calibration"]["ece"], "val_temperature": scores["calibration"]["temperature"]}
         found |= {"val_pixel_accuracy": scores["pixel_accuracy"], "val_mean_accuracy": scores["mean_accuracy"]}
-        for name, iou in zip(names, scores["iou"], strict=True):
-            if iou is not None:
-                found[f"val_iou_{name}"] = iou
+        keys = metric_names([f"val_iou_{name}" for name in names])
+        found |= {key: iou for key, iou in zip(keys, scores["iou"], strict=True) if iou is not None}
     if metrics.get("estimate"):
         found |= {f"estimated_{name}": metrics["estimate"][name] for name in ("accuracy", "low", "high")}
     return found

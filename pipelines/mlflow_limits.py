@@ -14,6 +14,12 @@ def metric_name(name: str) -> str:
     return re.sub(r"[^\w.\- ]", "_", name)[:250]
 
 
+def metric_names(names: Sequence[str]) -> list[str]:
+    """Metrics' names as MLflow takes them; those that would be one have their place in the list behind them."""
+    found = [metric_name(name) for name in names]
+    return [name if found.count(name) == 1 else f"{name[:240]}_{place}" for place, name in enumerate(found)]
+
+
 def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested parameters as dotted names; text as it is, what else as JSON."""
     for name, item in value.items():

@@ -108,11 +108,11 @@ def local_cpus(config: Config, cores: int) -> int:
 
 
 def driver_share() -> dict[str, float]:
-    """What an actor that must live as long as the driver asks for beside CPUs: a share of `driver`, where there is one.
+    """What an actor that must live as long as the driver asks for beside CPUs: a share of `driver`, or of the head.
 
-    Nodes with that custom resource are not taken away; all others may be.
+    Nodes with that custom resource are not taken away, nor is the head where there is none; all others may be.
     """
-    return {"driver": 0.01} if _total("driver") else {}
+    return {"driver": 0.01} if _total("driver") else {"node:__internal_head__": 0.001}
 
 
 def misplaced() -> str | None:

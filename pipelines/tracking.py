@@ -25,7 +25,8 @@ from mlflow.tracking import MlflowClient
 
 from pipelines import signals
 from pipelines.config import Config
-from pipelines.credentials import anonymous
+from pipelines.console import Console
+from pipelines.credentials import anonymous, hidden
 from pipelines.ledger import Ledger
 from pipelines.ledger.layout import pool_key
 from pipelines.mlflow_limits import METRICS_AT_ONCE, PARAMS_AT_ONCE, batches, flat, metric_name, quoted, short
@@ -63,7 +64,7 @@ def open_tracker(config: Config, storage: Storage) -> "Tracker":
 
 
 @contextmanager
-def ended(tracker: "Tracker", run_id: str, ledger: Ledger) -> Iterator[None]:
+def ended(tracker: "Tracker", run_id: str, ledger: Ledger, console: Console) -> Iterator[None]:
     """Carry out a block, and end a run of MLflow's as the block ends, with all that runs below it.
 
     What another driver has taken over meanwhile is left to that one.
@@ -72,6 +73,7 @@ def ended(tracker: "Tracker", run_id: str, ledger: Ledger) -> Iterator[None]:
         tracker: The run's.
         run_id: MLflow's id of the run.
         ledger: Of the run, open for writing.
+        console: Where it is said that the run could not be ended.
     """
     try:
         yield
@@ -79,12 +81,21 @@ def ended(tracker: "Tracker", run_id: str, ledger: Ledger) -> Iterator[None]:
         if not ledger.owned:
             raise
         if isinstance(error, Exception):
-            tracker.end(run_id, "FAILED")
+            try_to_end(tracker, run_id, "FAILED", console)
         else:
             # A stopped job has 3 s in all: a slow server must not keep the lease from being given back.
             signals.at_most(1.5, lambda: tracker.end(run_id, "KILLED"))
         raise
     tracker.finish(run_id, "FINISHED")
+
+
+def try_to_end(tracker: "Tracker", run_id: str, status: Literal["FAILED", "KILLED"], console: Console) -> None:
+    """End a run before its time, or say in one line why that cannot be: what ended it matters more."""
+    try:
+        tracker.end(run_id, status)
+    except Exception as error:
+        reason = hidden(str(error)).strip().partition("\n")[0]
+        console.line(f"MLflow: the run stays open ({reason})")
 
 
 class Tracker:

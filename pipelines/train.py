@@ -210,7 +210,7 @@ def _fit(config: Config, settings: Mapping[str, Any], storage: Storage, folder: 
                 raise
             continue
         if result.return_value and "error" in result.return_value:
-            raise WeaksegError(result.return_value["error"])
+            raise result.return_value["error"]
         return
 
 

@@ -17,14 +17,14 @@ from weakseg.models import build_model
 from weakseg.training import EpochResult, Progress, build_optimizer, build_scheduler, fit, steps_per_epoch
 
 
-def work(settings: dict[str, Any]) -> dict[str, str] | None:
+def work(settings: dict[str, Any]) -> dict[str, WeaksegError] | None:
     """The training function of every rank. What is wrong with the user's input is returned: a retry cannot mend it."""
     try:
         _train(settings)
     except (ResourceError, ImageError):
         raise  # one worker's trouble, such as a storage that does not answer: the others would wait for it for ever
     except WeaksegError as error:
-        return {"error": str(error)}
+        return {"error": error}
     return None
 
 

@@ -5,7 +5,7 @@ import signal
 import sys
 
 from pipelines import cli
-from pipelines.sweep import driver
+from pipelines.sweep import batch
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
         if count == wanted:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    driver.trial_finished = trial_finished
+    batch.trial_finished = trial_finished
     sys.argv = ["weakseg", *sys.argv[2:]]
     cli.main()
 

@@ -36,5 +36,9 @@ class LedgerError(WeaksegError):
     """A run that cannot go on: owned by another driver, or started with another identity."""
 
 
+class DivergedError(WeaksegError):
+    """A training whose loss became infinite or NaN: the same settings lead there again."""
+
+
 class ResourceError(WeaksegError):
     """A plan that the cluster, the storage or the tracking server cannot carry out."""

@@ -80,13 +80,14 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
     return config
 
 
-def amend(config: Config, changes: Mapping[str, Any], *, verb: str = "active") -> Config:
+def amend(config: Config, changes: Mapping[str, Any], *, verb: str = "active", strict: bool = True) -> Config:
     """A configuration with other values of some fields, checked as a whole.
 
     Args:
         config: The configuration.
         changes: Values by dotted field.
         verb: What it is for, as for :func:`load`.
+        strict: Whether the files that it names must exist.
 
     Returns:
         Another configuration.
@@ -94,13 +95,15 @@ def amend(config: Config, changes: Mapping[str, Any], *, verb: str = "active") -
     Raises:
         ConfigError: Everything that is wrong with it, one line per fault.
     """
-    amended, lines = _amended(config.model_dump(mode="json"), changes, verb)
+    amended, lines = _amended(config.model_dump(mode="json"), changes, verb, strict=strict)
     if amended is None:
         raise ConfigError(lines)
     return amended
 
 
-def _amended(plain: Mapping[str, Any], changes: Mapping[str, Any], verb: str) -> tuple[Config | None, list[str]]:
+def _amended(
+    plain: Mapping[str, Any], changes: Mapping[str, Any], verb: str, *, strict: bool = True
+) -> tuple[Config | None, list[str]]:
     """The configuration that values by dotted field make of another, None if it has faults; and these."""
     content = deepcopy(dict(plain))
     for name, value in changes.items():
@@ -111,7 +114,7 @@ def _amended(plain: Mapping[str, Any], changes: Mapping[str, Any], verb: str) ->
                 target[part] = {}
             target = target[part]
         target[field] = value
-    config, faults = _check(content, _expand(content, strict=True), verb)
+    config, faults = _check(content, _expand(content, strict=strict), verb)
     return config, [faults[path] for path in sorted(faults, key=_rank)]
 
 

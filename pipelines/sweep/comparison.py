@@ -8,8 +8,9 @@ from pipelines.config.space import words
 from pipelines.summary import percent
 from pipelines.sweep.plan import Trial, chosen_config
 from pipelines.sweep.recipe import recipe
-from pipelines.sweep.results import NAMES, best, columns, figures, line, rows
+from pipelines.sweep.results import NAMES, UNSCORED, best, columns, compares, figures, line, rows
 from pipelines.sweep.state import Sweep
+from weakseg.errors import WeaksegError
 
 
 def compared(state: Sweep, done: Sequence[Trial], before: Sequence[str], source: str) -> dict[str, Any]:
@@ -26,14 +27,19 @@ def compared(state: Sweep, done: Sequence[Trial], before: Sequence[str], source:
 
     Raises:
         RuntimeError: No trial could be finished.
+        WeaksegError: No trial has a score, though none failed.
     """
     config, ledger, console = state.config, state.ledger, state.console
     assert config.sweep is not None
     table = rows(done, state.records)
     top = best(table)
     if top is None:
-        last = next(reversed(state.failures.values()), "none was run to its end")
-        raise RuntimeError(f"sweep {ledger.run}: no trial could be finished; the last one: {last}")
+        if state.failures:
+            last = next(reversed(state.failures.values()))
+            raise RuntimeError(f"sweep {ledger.run}: no trial could be finished; the last one: {last}")
+        errors = [record["error"] for record in state.records.values() if record.get("error")]
+        last = errors[-1].splitlines()[0] if errors else "none was run to its end"
+        raise WeaksegError(f"sweep {ledger.run}: no trial has a score; the last one: {last}")
     chosen = next(trial for trial in done if trial.point == top["point"] and not _unfinished(state, trial))
     head = (
         f"The best of sweep {ledger.run}: {NAMES[config.sweep.metric]} {percent(top['score'])} on validation with "
@@ -63,13 +69,12 @@ def compared(state: Sweep, done: Sequence[Trial], before: Sequence[str], source:
     console.line(f"best recipe: {ledger.address('best.yaml')}")
     names = {trial.name for trial in done}
     records = [record for name, record in state.records.items() if name in names]
-    stopped = sum(bool(record.get("stopped")) for record in records)
     return {
         "run": ledger.run,
         "trials": {
             "planned": len(done),
-            "finished": len(records) - stopped,
-            "stopped": stopped,
+            "finished": sum(compares(record) for record in records),
+            **{why: sum(bool(record.get(why)) for record in records) for why in UNSCORED},
             "failed": len(state.failures),
             "before": len(names & set(before)),
         },
@@ -86,4 +91,4 @@ def compared(state: Sweep, done: Sequence[Trial], before: Sequence[str], source:
 
 def _unfinished(state: Sweep, trial: Trial) -> bool:
     record = state.records.get(trial.name)
-    return record is None or bool(record.get("stopped"))
+    return record is None or not compares(record)

@@ -4,20 +4,19 @@ Only finished trials count as done; the others go on inside their own runs. The 
 `sweep.trials`, therefore does what is left.
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
-from pipelines import prepare, resources, train
+from pipelines import prepare, resources
 from pipelines.config import Config
 from pipelines.config.space import Point, seeds, words
-from pipelines.console import Console, duration
-from pipelines.credentials import hidden
+from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.pool import Pool
 from pipelines.storage import Storage, open_storage
-from pipelines.summary import percent
-from pipelines.sweep import search
+from pipelines.sweep import models, search
+from pipelines.sweep.batch import run_batch, score_of
 from pipelines.sweep.comparison import compared
 from pipelines.sweep.plan import (
     Trial,
@@ -26,21 +25,17 @@ from pipelines.sweep.plan import (
     planned,
     pools,
     sweep_identity,
-    trial_config,
     trials,
 )
-from pipelines.sweep.relay import Relay, relayed
-from pipelines.sweep.results import NAMES, rows
+from pipelines.sweep.relay import relayed
+from pipelines.sweep.rungs import Rungs
 from pipelines.sweep.state import Sweep
 from pipelines.sweep.status import finished
-from pipelines.sweep.trial import Task, run
-from pipelines.sweep.tuning import ATTEMPTS, Carry, run_trials
+from pipelines.sweep.trial import run
+from pipelines.sweep.tuning import Carry
 from pipelines.tracking import ended, open_tracker
 from pipelines.versions import versions
-from weakseg.errors import ConfigError, DataError, ResourceError
-
-TUNE = "tune"
-"""What Ray Tune writes, below the sweep's folder: nothing that counts."""
+from weakseg.errors import DataError, ResourceError
 
 
 def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) -> dict[str, Any]:
@@ -53,8 +48,8 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
         carry: What a trial does; tests put something cheap here.
 
     Returns:
-        run, trials (planned, finished, stopped, failed, and done before), table, best (point, score, run, recipe),
-        figures (their addresses).
+        run, trials (planned, finished, stopped, diverged, invalid, failed, and done before), table, best (point, score,
+        run, recipe), figures (their addresses).
 
     Raises:
         WeaksegError: What the user must put right.
@@ -71,7 +66,7 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
     if warning := resources.misplaced():
         console.line(warning)
     at_once = concurrent(config)
-    pool = _prepared(examples, storage, console)
+    pool = _prepared(config, examples, storage, console)
     settings = sweep_identity(config, pool.digest)
     with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
         tracker = open_tracker(config, storage)
@@ -81,13 +76,12 @@ def sweep(config: Config, console: Console, *, source: str, carry: Carry = run) 
             tags={"pool_digest": pool.digest, "config_digest": ledger.config_digest, "weakseg.sweep": ledger.run},
             params=config.model_dump(mode="json"),
         )
-        state = Sweep(config, ledger, tracker, run_id, console, at_once, carry)
-        with ended(tracker, run_id, ledger):
+        rungs = None if config.sweep.asha is None else Rungs(config.sweep.asha, ledger)
+        state = Sweep(config, ledger, tracker, run_id, console, at_once, carry, rungs)
+        if config.sweep.search != "grid":  # all of whose points have been checked
+            state.fault = models.looked_at_once(len(pool.classes))
+        with ended(tracker, run_id, ledger, console):
             return _carry_out(state, points, source)
-
-
-def trial_finished(count: int) -> None:
-    """Called after every trial's record is written; tests replace it to stop a driver exactly there."""
 
 
 def concurrent(config: Config) -> int:
@@ -106,19 +100,22 @@ def concurrent(config: Config) -> int:
     return max(1, wanted or room)
 
 
-def _examples(config: Config, points: Sequence[Point] | None) -> list[Config]:
-    """Each point's configuration, checked before anything starts; of Optuna, whose points are not known, the base."""
+def _examples(config: Config, points: Sequence[Point] | None) -> list[tuple[str, Config]]:
+    """Each point with its configuration, checked before anything starts; of Optuna, whose points come, the base."""
     if points is None:
-        return [config]
+        return [("", config)]
     first = seeds(config)[0]
-    return [chosen_config(config, trial) for trial in trials(config, points) if trial.seed == first]
+    found = [trial for trial in trials(config, points) if trial.seed == first]
+    return [(words(trial.point), chosen_config(config, trial)) for trial in found]
 
 
-def _prepared(examples: Sequence[Config], storage: Storage, console: Console) -> Pool:
+def _prepared(config: Config, examples: Sequence[tuple[str, Config]], storage: Storage, console: Console) -> Pool:
     """The pool that all trials share, with every table that one of them needs."""
+    assert config.sweep is not None
+    check = partial(models.check, examples, all_of_them=config.sweep.search == "grid")
     made = [
-        prepare.run(example, storage, console=console, check=lambda classes: _check(examples, classes))
-        for example in pools(examples)
+        prepare.run(example, storage, console=console, check=check)
+        for example in pools(example for _, example in examples)
     ]
     if not made[0].masks.get("val"):
         raise DataError(
@@ -127,21 +124,11 @@ def _prepared(examples: Sequence[Config], storage: Storage, console: Console) ->
     return Pool(storage, made[0].digest)
 
 
-def _check(examples: Sequence[Config], classes: int) -> None:
-    """Refuse what could not be trained, each model once."""
-    checked = set()
-    for example in examples:
-        key = json.dumps([example.model.model_dump(), example.loss.class_weights, example.training.batch_size])
-        if key not in checked:
-            train.check(example, classes)
-            checked.add(key)
-
-
 def _carry_out(state: Sweep, points: Sequence[Point] | None, source: str) -> dict[str, Any]:
     config, ledger = state.config, state.ledger
     before = finished(ledger)
     state.records = {name: ledger.read_json(f"trials/{name}.json") for name in before}
-    count = planned(config) if points is None else len(trials(config, points))
+    count = planned(config, ledger)
     if before:
         state.console.line(f"{len(before)} of {count} trials were done before")
     state.console.line(f"{count} trials, {state.at_once} at a time")
@@ -149,7 +136,7 @@ def _carry_out(state: Sweep, points: Sequence[Point] | None, source: str) -> dic
     with relayed(state.tracker) as relay:
         for batch in _batches(state, points):
             found = [trial for trial in trials(config, batch) if trial not in done]
-            _run(state, relay, found, count)
+            run_batch(state, relay, found, count)
             done += found
     return compared(state, done, before, source)
 
@@ -159,84 +146,4 @@ def _batches(state: Sweep, points: Sequence[Point] | None) -> Iterator[list[Poin
     if points is not None:
         return iter([list(points)])
     size = max(1, -(-state.at_once // len(seeds(state.config))))
-    return search.batches(state.config, state.ledger, size=size, score=_score_of(state))
-
-
-def _score_of(state: Sweep) -> Callable[[Point], float | None]:
-    """What Optuna is told of a point: the mean over its seeds."""
-
-    def score(point: Point) -> float | None:
-        (row,) = rows(trials(state.config, [point]), state.records)
-        stopped = [
-            state.records[trial.name]["score"]
-            for trial in trials(state.config, [point])
-            if state.records.get(trial.name, {}).get("stopped")
-        ]
-        known = [value for value in stopped if value is not None]
-        return row["score"] if row["score"] is not None else sum(known) / len(known) if known else None
-
-    return score
-
-
-def _run(state: Sweep, relay: Relay, found: Sequence[Trial], count: int) -> None:
-    """Run those trials that have no record."""
-    config, ledger, console = state.config, state.ledger, state.console
-    assert config.sweep is not None
-    left = {trial.name: trial for trial in found if trial.name not in state.records}
-    tasks = {}
-    for name, trial in left.items():
-        try:
-            plan = trial_config(config, trial, ledger.storage)
-        except ConfigError as error:  # of Optuna's: all others were checked before
-            ledger.write_bytes(f"failures/{name}.txt", str(error).encode())
-            state.failures[name] = str(error).splitlines()[0]
-            continue
-        tasks[name] = Task(plan, config.sweep.verb, config.sweep.metric, relay.mailbox, state.run_id, console.verbose)
-
-    def told(name: str, what: str) -> None:
-        trial = left[name]
-        number = len(state.records) + len(state.failures)
-        console.line(f"trial {number} of {count}: {words(trial.point)}, seed {trial.seed}: {what}")
-
-    def on_finished(name: str, outcome: dict[str, Any]) -> None:
-        trial = left[name]
-        if outcome.get("stopped"):
-            _end(state, relay.opened.get(name), "KILLED")
-        record = {
-            "trial": name,
-            "point": trial.point,
-            "seed": trial.seed,
-            "mlflow": relay.opened.get(name),
-            **outcome,
-        }
-        ledger.write_json(f"trials/{name}.json", record)
-        state.records[name] = record
-        scored = f"{NAMES[config.sweep.metric]} {percent(outcome['score'])}"
-        behind = "stopped, as it was behind others"  # without its score: that of a training is its loss
-        told(name, behind if outcome.get("stopped") else f"{scored} ({duration(outcome['took'])})")
-        trial_finished(len(state.records))
-
-    def on_failed(name: str, error: str) -> None:
-        _end(state, relay.opened.get(name), "FAILED")
-        error = hidden(error)
-        ledger.write_bytes(f"failures/{name}.txt", error.encode())
-        state.failures[name] = error.splitlines()[-1]
-        told(name, f"failed {ATTEMPTS} times, at last with {state.failures[name]}")
-
-    run_trials(
-        tasks,
-        at_once=state.at_once,
-        asha=config.sweep.asha,
-        storage=ledger.storage,
-        key=ledger.key(TUNE),
-        finished=on_finished,
-        failed=on_failed,
-        verbose=console.verbose,
-        carry=state.carry,
-    )
-
-
-def _end(state: Sweep, run_id: str | None, status: Literal["FAILED", "KILLED"]) -> None:
-    """End the MLflow run of a trial that could not do so itself, where it had one."""
-    if run_id is not None:
-        state.tracker.end(run_id, status)
+    return search.batches(state.config, state.ledger, size=size, score=score_of(state))

@@ -1,15 +1,20 @@
 """Which trials a sweep has: points of its space, each with every seed, named for good."""
 
-import itertools
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.config import Config, amend, digest, identity
-from pipelines.config.space import Point, grid, seeds, space
+from pipelines.config.space import Point, grid, seeds, space, words
+from pipelines.ledger import Ledger
 from pipelines.storage import Storage
 from weakseg import seeding
+from weakseg.errors import ConfigError
+
+LEAST_DRAWS = 1000
+"""Points that a random search draws at least before it has no more."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +88,37 @@ def trial_config(config: Config, trial: Trial, storage: Storage) -> Config:
 def random_points(config: Config) -> list[Point]:
     """The points of a random search: the first so many of an endless row that the seed fixes, no two alike.
 
+    Points that break a rule between fields are left out.
+
     Args:
         config: The sweep's configuration.
 
     Returns:
         At most `sweep.trials` points; fewer where the space has no more.
+
+    Raises:
+        ConfigError: None of many points can be run.
     """
     assert config.sweep is not None
     assert config.sweep.trials is not None
     found: dict[str, Point] = {}
-    for number in itertools.count():
-        if len(found) == config.sweep.trials or number >= 50 * config.sweep.trials:
+    broken: dict[str, str] = {}
+    for number in range(max(LEAST_DRAWS, 50 * config.sweep.trials)):
+        if len(found) == config.sweep.trials:
             break
         rng = seeding.generator(config.seed, "sweep point", round=number)
         point = {name: _draw(distribution, rng) for name, distribution in space(config.sweep).items()}
-        found.setdefault(digest(point), point)
+        key = digest(point)
+        if key in found or key in broken:
+            continue
+        try:
+            amend(config, {**point, "sweep": None}, verb=config.sweep.verb, strict=False)
+        except ConfigError as error:
+            broken[key] = f"{words(point)}: {error.faults[0]}"
+        else:
+            found[key] = point
+    if not found:
+        raise ConfigError([f"sweep.fields: no point drawn can be run, such as {next(iter(broken.values()))}"])
     return list(found.values())
 
 
@@ -141,11 +162,21 @@ def listed_points(config: Config) -> list[Point] | None:
             return None
 
 
-def planned(config: Config) -> int:
-    """How many trials a sweep has when it is done; a random search of a small space may have fewer."""
+def planned(config: Config, ledger: Ledger) -> int:
+    """How many trials a sweep has when it is done; of Optuna, which may ask again, at most as long as it asks.
+
+    Args:
+        config: The sweep's configuration.
+        ledger: The sweep's, in which the points lie that Optuna has asked.
+    """
     assert config.sweep is not None
-    points = sum(1 for _ in grid(config.sweep)) if config.sweep.search == "grid" else config.sweep.trials or 0
-    return points * len(seeds(config))
+    points, left = listed_points(config), 0
+    if points is None:
+        wanted = config.sweep.trials or 0
+        keys = sorted(ledger.storage.list(ledger.key("points")))
+        asked = [point for key in keys for point in json.loads(ledger.storage.read_bytes(key))]
+        points, left = asked[:wanted], max(0, wanted - len(asked))
+    return len(trials(config, points)) + left * len(seeds(config))
 
 
 def pools(configs: Iterable[Config]) -> Iterator[Config]:

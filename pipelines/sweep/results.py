@@ -17,6 +17,9 @@ from weakseg.metrics import pareto_front
 MOST_CELLS = 16
 """Rows or columns of a heat map; drawn numbers have more values than that and make none."""
 
+UNSCORED = ("stopped", "diverged", "invalid")
+"""What a record says that has no score to compare: ASHA ended the trial, its training diverged, its point cannot be."""
+
 NAMES = {"miou": "mIoU", "boundary_f1": "boundary F1"}
 
 Row = dict[str, Any]
@@ -27,16 +30,22 @@ _CLASS_WEIGHTS = "loss.class_weights"
 """The one field of section `loss` that is no weight of a term."""
 
 
+def compares(record: Mapping[str, Any]) -> bool:
+    """Whether a trial went to its end."""
+    return not any(record.get(why) for why in UNSCORED)
+
+
 def rows(trials: Sequence[Trial], records: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """One row per point, in the order of the trials.
 
     Args:
         trials: All trials, also those without a record.
-        records: The trials' outcomes by name; those that were stopped early have `stopped`.
+        records: The trials' outcomes by name; those without a score to compare have one of UNSCORED.
 
     Returns:
-        `point`, `trials` (planned), `finished`, `stopped`, `score` and `sd` (over the seeds that were finished; None
-        where there are none, or too few), `seconds` (of annotation, mean), `front` (whether no other point beats it).
+        `point`, `trials` (planned), `finished`, `stopped`, `diverged`, `invalid`, `score` and `sd` (over the seeds that
+        were finished; None where there are none, or too few), `seconds` (of annotation, mean), `front` (whether no
+        other point beats it).
     """
     points: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -44,14 +53,14 @@ def rows(trials: Sequence[Trial], records: Mapping[str, Mapping[str, Any]]) -> l
     found = []
     for members in points.values():
         told = [records[trial.name] for trial in members if trial.name in records]
-        whole = [record for record in told if not record.get("stopped")]
+        whole = [record for record in told if compares(record)]
         scores = [record["score"] for record in whole if record["score"] is not None]
         found.append(
             {
                 "point": members[0].point,
                 "trials": len(members),
                 "finished": len(whole),
-                "stopped": len(told) - len(whole),
+                **{why: sum(bool(record.get(why)) for record in told) for why in UNSCORED},
                 "score": float(np.mean(scores)) if scores else None,
                 "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
                 "seconds": float(np.mean([record["seconds"] for record in whole])) if whole else None,
@@ -83,12 +92,12 @@ def columns(config: Config) -> list[str]:
 def line(row: Row, *, chosen: bool) -> list[str]:
     """A row as it is printed; the chosen one has a star."""
     score = percent(row["score"]) + ("" if row["sd"] is None else f" ± {100 * row['sd']:.1f}")
-    stopped = f", {row['stopped']} stopped" if row["stopped"] else ""
+    others = "".join(f", {row[why]} {why}" for why in UNSCORED if row[why])
     return [
         words(row["point"]) + (" *" if chosen else ""),
         score,
         "-" if row["seconds"] is None else annotation_time(row["seconds"]),
-        f"{row['finished']} of {row['trials']}{stopped}",
+        f"{row['finished']} of {row['trials']}{others}",
         "front" if row["front"] else "",
     ]
 

@@ -36,7 +36,7 @@ def sweep_status(ledger: Ledger, console: Console) -> dict[str, Any]:
         run, step, done, running (names), planned, owner, best (the recipe's address, None before the end).
     """
     config = Config.model_validate_json(json.dumps(ledger.record["config"]))
-    done, count = finished(ledger), planned(config)
+    done, count = finished(ledger), planned(config, ledger)
     trial = re.compile(re.escape(ledger.run) + r"-[0-9a-f]{8}-s\d+")
     names = [name for name in ledger.storage.folders("runs") if trial.fullmatch(name) and name not in done]
     running = [name for name in names if alive(read_owner(ledger.storage, name))]

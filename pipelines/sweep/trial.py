@@ -45,34 +45,43 @@ def run(task: Task, report: Report) -> dict[str, Any]:
 
     Args:
         task: What to do.
-        report: Called with `score` after every round (active) or epoch (train) that has one.
+        report: Called after every round (active) or epoch (train) that has a score: `step` is its number from 1,
+            `score` higher where it is better, `last` whether the run ends with it.
 
     Returns:
         The outcome, see :func:`outcome`.
     """
     quiet_engines(task.verbose)
+    from torch import nn
+
     from pipelines import active
     from pipelines.sweep.relay import RelayedTracker
+    from weakseg.training.early_stopping import EarlyStopping
 
     started = time.monotonic()
     outwait(open_storage(task.config.storage.root), task.config.run)
-    epochs_told = 0
+    training, told = task.config.training, 0
+    stopping = None
+    if task.verb == "train" and training.early_stopping is not None:
+        stopping = EarlyStopping(training.early_stopping.patience)
 
-    def on_round(metrics: dict[str, Any]) -> None:
+    def on_round(metrics: dict[str, Any], last: bool) -> None:
         found = score(metrics["validation"], task.metric) if metrics["validation"] else None
-        if task.verb == "active" and found is not None:
-            report({"score": found})
+        if found is not None:
+            report({"step": metrics["round"] + 1, "score": found, "last": last})
 
     def on_epochs(rows: Sequence[Mapping[str, Any]]) -> None:
-        nonlocal epochs_told
-        for row in rows[epochs_told:]:
-            if task.verb == "train" and "val_loss" in row:
-                report({"score": -float(row["val_loss"])})
-        epochs_told = max(epochs_told, len(rows))
+        nonlocal told
+        for epoch, row in enumerate(rows[told:], start=told + 1):
+            if stopping is not None:
+                stopping.update(epoch, row["val_loss"], nn.Identity())
+                last = epoch == training.epochs or stopping.over(epoch)
+                report({"step": epoch, "score": -float(row["val_loss"]), "last": last})
+        told = max(told, len(rows))
 
-    told = active.Trial(RelayedTracker(task.mailbox), task.parent_run_id, on_round, on_epochs)
+    trial = active.Trial(RelayedTracker(task.mailbox), task.parent_run_id, on_round, on_epochs)
     verb = active.active if task.verb == "active" else active.run_training
-    result = verb(task.config, Console(verbose=task.verbose), trial=told)
+    result = verb(task.config, Console(verbose=task.verbose), trial=trial)
     return outcome(result["rounds"], task.metric, took=time.monotonic() - started)
 
 

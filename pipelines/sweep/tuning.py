@@ -10,15 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray.tune as tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from pipelines import signals
-from pipelines.config.sweep import Asha
 from pipelines.faults import users_fault
 from pipelines.resources import driver_share
 from pipelines.storage import Storage
 from pipelines.sweep.trial import Task, run
-from weakseg.errors import WeaksegError
+from weakseg.errors import DivergedError, LedgerError, ResourceError, WeaksegError
 
 ATTEMPTS = 3
 """How often a trial is begun before it counts as failed."""
@@ -26,11 +24,14 @@ ATTEMPTS = 3
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old one can be silenced
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would end as if it were done; a sweep that was stopped is not
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000",
 }
 
+_ALONE = (ResourceError, LedgerError)
+"""Faults that other trials need not share: a storage that does not answer now, a run that someone else works on."""
+
+Behind = Callable[..., bool]
 Carry = Callable[[Task, Callable[[dict[str, Any]], None]], dict[str, Any]]
 
 
@@ -38,7 +39,7 @@ def run_trials(
     tasks: Mapping[str, Task],
     *,
     at_once: int,
-    asha: Asha | None,
+    behind: Behind | None,
     storage: Storage,
     key: str,
     finished: Callable[[str, dict[str, Any]], None],
@@ -51,16 +52,17 @@ def run_trials(
     Args:
         tasks: By trial's name.
         at_once: How many side by side.
-        asha: Whether and when those behind are stopped.
+        behind: Whether a trial is to be stopped, by its name and report; None = none is.
         storage: Where Tune may write, seen by every node.
         key: The folder there; it is deleted before and after.
-        finished: Called with a trial's name and outcome, in this process; `stopped` is true where ASHA ended it.
+        finished: Called with a trial's name and outcome, in this process; `stopped` is true where ASHA ended it,
+            `diverged` where its training did.
         failed: Called with a trial's name and its last error as text, after the last attempt.
         verbose: Whether Tune's own messages are shown.
         carry: What a trial does; tests put something cheap here.
 
     Raises:
-        WeaksegError: What the user must put right; trials under way are ended.
+        WeaksegError: What the user must put right in every trial; those under way are ended.
     """
     if not tasks:
         return
@@ -72,9 +74,6 @@ def run_trials(
             tune.with_resources(_trainable(dict(tasks), carry), _beside_the_driver()),
             param_space={"trial": tune.grid_search(list(tasks))},
             tune_config=tune.TuneConfig(
-                metric="score",
-                mode="max",
-                scheduler=_scheduler(asha),
                 max_concurrent_trials=at_once,
                 trial_name_creator=lambda trial: trial.config["trial"],
                 trial_dirname_creator=lambda trial: trial.config["trial"],
@@ -85,7 +84,7 @@ def run_trials(
                 storage_filesystem=storage.fs,
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
                 callbacks=[watch],
-                stop=_Faulty(watch),
+                stop=_Stopper(watch, behind),
                 verbose=0,
             ),
         )
@@ -101,11 +100,14 @@ def _trainable(tasks: dict[str, Task], carry: Carry) -> Callable[[dict[str, Any]
             outcome = carry(tasks[config["trial"]], lambda metrics: tune.report(metrics))
         except Exception as error:
             fault = users_fault(error)
-            if fault is None:
+            if isinstance(fault, DivergedError):
+                tune.report({"outcome": {"score": None, "diverged": True, "error": str(fault)}})
+                return
+            if fault is None or isinstance(fault, _ALONE):
                 raise
             tune.report({"fault": str(fault)})
             return
-        # Without `score`: ASHA compares how trials go, and what one comes to may be another measure.
+        # Without `score`: how trials go is compared, and what one comes to may be another measure.
         tune.report({"outcome": outcome})
 
     return trial
@@ -114,15 +116,9 @@ def _trainable(tasks: dict[str, Task], carry: Carry) -> Callable[[dict[str, Any]
 def _beside_the_driver() -> tune.PlacementGroupFactory:
     """A trial waits most of the time and takes no CPU from the work that it starts.
 
-    It needs some resource all the same: the one of nodes that stay, where there is one, else what every head has.
+    It needs some resource all the same: that of nodes that stay.
     """
-    return tune.PlacementGroupFactory([{"CPU": 0, **(driver_share() or {"node:__internal_head__": 0.001})}])
-
-
-def _scheduler(asha: Asha | None) -> TrialScheduler:
-    if asha is None:
-        return FIFOScheduler()
-    return ASHAScheduler(max_t=1_000_000, grace_period=asha.grace, reduction_factor=asha.reduction)
+    return tune.PlacementGroupFactory([{"CPU": 0, **driver_share()}])
 
 
 class _Watch(tune.Callback):
@@ -160,14 +156,20 @@ class _Watch(tune.Callback):
         return {}
 
 
-class _Faulty(tune.Stopper):
-    """Ends everything as soon as something is wrong."""
+class _Stopper(tune.Stopper):
+    """Ends trials that are behind, and everything as soon as something is wrong."""
 
-    def __init__(self, watch: _Watch) -> None:
-        self._watch = watch
+    def __init__(self, watch: _Watch, behind: Behind | None) -> None:
+        self._watch, self._behind = watch, behind
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        if self._behind is None or "step" not in result:
+            return False
+        try:
+            return self._behind(result["config"]["trial"], result["step"], result["score"], last=result["last"])
+        except BaseException as error:
+            self._watch.error = self._watch.error or error
+            return False
 
     def stop_all(self) -> bool:
         return self._watch.error is not None

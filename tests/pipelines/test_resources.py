@@ -272,11 +272,11 @@ def test_a_driver_away_from_its_place_is_told(monkeypatch: pytest.MonkeyPatch):
     assert resources.misplaced() is None
 
 
-def test_what_lives_with_the_driver_asks_for_its_place_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
+def test_what_lives_with_the_driver_asks_for_its_place_or_the_heads(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resources.ray, "cluster_resources", lambda: {"CPU": 4.0, "driver": 100.0})
     assert resources.driver_share() == {"driver": 0.01}
     monkeypatch.setattr(resources.ray, "cluster_resources", lambda: {"CPU": 4.0})
-    assert resources.driver_share() == {}
+    assert resources.driver_share() == {"node:__internal_head__": 0.001}
 
 
 def test_a_jobs_results_are_not_kept_where_they_are_deleted_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

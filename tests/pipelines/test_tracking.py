@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipelines.config import Config, load
+from pipelines.console import Console
 from pipelines.storage import open_storage
 from pipelines.tracking import KEY, Tracker, ended, open_tracker
 from weakseg.errors import LedgerError, ResourceError
@@ -66,10 +68,28 @@ def test_an_end_before_its_time_is_that_of_everything_still_running_below(tracke
 )
 def test_a_run_ends_as_its_driver_does_unless_another_has_taken_it_over(tracker: Tracker, error, owned, status) -> None:
     run_id = tracker.run("demo", name="demo")
-    with pytest.raises(type(error)) if error else nullcontext(), ended(tracker, run_id, Owner(owned)):
+    with pytest.raises(type(error)) if error else nullcontext(), ended(tracker, run_id, Owner(owned), Console()):
         if error:
             raise error
     assert tracker.client.get_run(run_id).info.status == status
+
+
+@pytest.mark.parametrize("error", [ResourceError("full"), KeyboardInterrupt()])
+def test_what_ended_a_run_is_told_even_where_its_end_cannot_be_logged(
+    tracker: Tracker, error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = tracker.run("demo", name="demo")
+
+    def fail(run_id: str, status: str) -> None:
+        raise MlflowException("API request to http://me:hunter2@server failed\nwith a traceback")
+
+    monkeypatch.setattr(tracker, "end", fail)
+    with pytest.raises(type(error)) as caught, ended(tracker, run_id, Owner(True), Console()):
+        raise error
+    assert caught.value is error
+    if isinstance(error, Exception):
+        told = capsys.readouterr().out
+        assert told == "MLflow: the run stays open (API request to http://me:***@server failed)\n"
 
 
 @dataclass

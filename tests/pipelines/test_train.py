@@ -20,7 +20,7 @@ from pipelines import train, train_worker
 from pipelines.bring import Bring
 from pipelines.checkpoints import SNAPSHOT
 from pipelines.storage import Folder, open_storage
-from weakseg.errors import ImageError, ResourceError, WeaksegError
+from weakseg.errors import DivergedError, ImageError, ResourceError, WeaksegError
 from weakseg.models import build_model
 from weakseg.schema import LABELS
 from weakseg.supervision import PointIndex, RegionIndex
@@ -276,8 +276,21 @@ def test_what_one_worker_alone_may_meet_is_raised_there(error: WeaksegError, mon
 
 
 def test_what_is_wrong_with_the_input_comes_back_and_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    diverged = DivergedError("the training has diverged")
+
     def fail(settings: dict[str, Any]) -> None:
-        raise WeaksegError("the training has diverged")
+        raise diverged
 
     monkeypatch.setattr(train_worker, "_train", fail)
-    assert train_worker.work({}) == {"error": "the training has diverged"}
+    assert train_worker.work({}) == {"error": diverged}
+
+
+def test_what_came_back_is_raised_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    diverged = DivergedError("the training has diverged")
+    result = SimpleNamespace(return_value={"error": diverged})
+    monkeypatch.setattr(train, "forget_unreadable", lambda storage, folder: None)
+    monkeypatch.setattr(train, "newest", lambda storage, folder: None)
+    monkeypatch.setattr(train, "_trainer", lambda *_: SimpleNamespace(fit=lambda: result))
+    with pytest.raises(DivergedError) as caught:
+        train._fit(None, {}, None, "")
+    assert caught.value is diverged

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from weakseg import losses
-from weakseg.errors import WeaksegError
+from weakseg.errors import DivergedError
 from weakseg.training import data
 
 STEPS_BETWEEN_CHECKS = 16
@@ -105,7 +105,7 @@ def run_epoch(
         The mean of each term over all steps, ``loss_NAME``, and ``loss``, their weighted sum.
 
     Raises:
-        WeaksegError: The loss became infinite or NaN.
+        DivergedError: The loss became infinite or NaN.
     """
     rows: Rows = [dict(row) for row in before]
     waiting: list[dict[str, Tensor]] = []
@@ -115,7 +115,7 @@ def run_epoch(
         for values in waiting:
             rows.append({name: float(value) for name, value in values.items()})
             if not all(map(math.isfinite, rows[-1].values())):
-                raise WeaksegError(
+                raise DivergedError(
                     f"the loss became {rows[-1]} at epoch {epoch}, step {len(rows)}: the training has diverged; lower "
                     "the learning rate (training.lr, training.encoder_lr), or use bf16 or fp32 in place of fp16"
                 )

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from pipelines.prepare import PoolResult
 from pipelines.status import status
 from pipelines.storage import open_storage
 from pipelines.sweep import driver
-from pipelines.sweep.state import Sweep
 from weakseg.errors import DataError, LedgerError, ResourceError
 
 pytestmark = pytest.mark.ray
@@ -42,6 +40,10 @@ def runs(root: Path) -> tuple[MlflowClient, list[Any]]:
 
 def below(found: list[Any], parent: str | None) -> list[Any]:
     return [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent]
+
+
+def counts(**given: int) -> dict[str, int]:
+    return {"stopped": 0, "diverged": 0, "invalid": 0, **given}
 
 
 @pytest.fixture
@@ -79,9 +81,9 @@ def test_lost_trials_are_tried_again_failed_ones_told_and_finished_ones_only_rea
 ):
     config = plan(tmp_path)
     # No images are needed: what prepare gives is all that is looked at.
-    monkeypatch.setattr(driver, "_prepared", lambda examples, storage, console: type("Pool", (), {"digest": "p" * 12}))
+    monkeypatch.setattr(driver, "_prepared", lambda *_: type("Pool", (), {"digest": "p" * 12}))
     first = driver.sweep(config, tiny.console(), source="demo", carry=counted)
-    assert first["trials"] == {"planned": 4, "finished": 3, "stopped": 0, "failed": 1, "before": 0}
+    assert first["trials"] == counts(planned=4, finished=3, failed=1, before=0)
     failed = next(
         trial.name for trial in driver.trials(config, [{"loss.consistency": 0.1, "labelling.pixels_per_image": 10}])
     )
@@ -93,7 +95,7 @@ def test_lost_trials_are_tried_again_failed_ones_told_and_finished_ones_only_rea
 
     (tmp_path / "mended").touch()
     again = driver.sweep(config, tiny.console(), source="demo", carry=counted)
-    assert again["trials"] == {"planned": 4, "finished": 4, "stopped": 0, "failed": 0, "before": 3}
+    assert again["trials"] == counts(planned=4, finished=4, failed=0, before=3)
     assert Counter((tmp_path / "starts.txt").read_text().split()) - starts == Counter([failed])
     assert [row["score"] for row in again["table"]] == pytest.approx([0.25, 0.3, 0.35, 0.4])
     assert [row["front"] for row in again["table"]] == [False, False, True, True]
@@ -132,7 +134,7 @@ def test_without_validation_masks_there_is_nothing_to_compare(tmp_path: Path, mo
     nothing = PoolResult("p" * 12, {"train": 3}, {"train": 3}, quarantined=0, segments=0, chunks=0)
     monkeypatch.setattr(driver.prepare, "run", lambda *arguments, **options: nothing)
     with pytest.raises(DataError, match="compared on validation masks"):
-        driver._prepared([plan(tmp_path)], open_storage(tmp_path), tiny.console())
+        driver._prepared(plan(tmp_path), [("", plan(tmp_path))], open_storage(tmp_path), tiny.console())
 
 
 @pytest.mark.long
@@ -162,80 +164,23 @@ def test_a_small_sweep_of_trainings_and_its_best_recipe(ray_session: str, tmp_pa
     _check_tracking(runs(tmp_path)[1], trials=2)
 
 
-class Kept:
-    """A sweep's ledger, in memory."""
-
-    run = "sw"
-
-    def __init__(self, root: Path):
-        self.storage, self.kept = open_storage(root), {}
-
-    def key(self, name: str) -> str:
-        return name
-
-    def address(self, name: str) -> str:
-        return name
-
-    def write_json(self, name: str, value: Any) -> None:
-        self.kept[name] = value
-
-    def write_bytes(self, name: str, data: bytes) -> None:
-        self.kept[name] = data
-
-
-def one_batch(config, points, root: Path, monkeypatch: pytest.MonkeyPatch, becomes) -> tuple[Any, list[str]]:
-    """The state after trials that only seem to run, and the names of those; `becomes` says what each comes to."""
-    begun = []
-
-    def seem_to_run(tasks, *, finished, failed, **_):
-        for name in tasks:
-            begun.append(name)
-            becomes(name, finished, failed)
-
-    monkeypatch.setattr(driver, "run_trials", seem_to_run)
-    state = Sweep(config, Kept(root), None, "id", tiny.console(), at_once=1, carry=None)
-    found = driver.trials(config, points)
-    driver._run(state, SimpleNamespace(mailbox=None, opened={}), found, len(found))
-    return state, begun
-
-
-def test_a_point_that_cannot_be_is_told_and_the_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    fields = "{labelling.acquisition: [margin, random], labelling.committee: [null, {passes: 3}]}"
-    config = plan(tmp_path, model__dropout="0.2", sweep__fields=fields, sweep__search="optuna", sweep__trials="2")
-    good, bad = (
-        {"labelling.acquisition": which, "labelling.committee": {"passes": 3}} for which in ("margin", "random")
-    )
-    outcome = {"score": 0.5, "seconds": 1.0, "took": 1.0}
-    state, begun = one_batch(
-        config, [bad, good], tmp_path, monkeypatch, lambda name, finished, failed: finished(name, outcome)
-    )
-    wrong, right = (trial.name for trial in driver.trials(config, [bad, good]))
-    assert (begun, set(state.records)) == ([right], {right})
-    assert "labelling.committee: only counts where a prediction is scored" in state.failures[wrong]
-    assert f"failed: {wrong}" not in capsys.readouterr().out  # said at the end, with all others
-    assert (driver._score_of(state)(bad), driver._score_of(state)(good)) == (None, 0.5)
-
-
-def test_a_training_that_is_stopped_is_not_told_its_loss_as_a_score(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-):
-    point = {"loss.consistency": 0.1, "labelling.pixels_per_image": 5}
-    outcome = {"stopped": True, "score": -0.57}
-    one_batch(plan(tmp_path), [point], tmp_path, monkeypatch, lambda name, finished, failed: finished(name, outcome))
-    told = capsys.readouterr().out
-    assert "stopped" in told
-    assert "57" not in told
-
-
-def test_a_failure_is_told_without_passwords(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    point = {"loss.consistency": 0.1, "labelling.pixels_per_image": 5}
-    error = "Traceback\nMlflowException: API request to http://me:hunter2@server/api failed"
-    state, _ = one_batch(
-        plan(tmp_path), [point], tmp_path, monkeypatch, lambda name, finished, failed: failed(name, error)
-    )
-    told = capsys.readouterr().out + repr(state.ledger.kept) + repr(state.failures)
-    assert "http://me:***@server/api failed" in told
-    assert "hunter2" not in told
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_training_that_diverges_leaves_the_others_alone(ray_session: str, tmp_path: Path):
+    changes = {"run": "sw", "sweep__verb": "train", "sweep__fields": "{training.lr: [1.0e+30, 0.001]}"}
+    result = tiny.run("sweep", tmp_path, address=ray_session, data__images="12", **changes)
+    assert result["trials"] == counts(planned=2, finished=1, diverged=1, failed=0, before=0)
+    assert result["best"]["point"] == {"training.lr": 0.001}
+    (record,) = [
+        record
+        for path in (tmp_path / "runs" / "sw" / "trials").iterdir()
+        if (record := json.loads(path.read_text())).get("diverged")
+    ]
+    assert "the training has diverged; lower" in record["error"]
+    _, found = runs(tmp_path)
+    assert sorted(run.info.status for run in below(found, below(found, None)[0].info.run_id)) == ["FAILED", "FINISHED"]
+    again = tiny.run("sweep", tmp_path, address=ray_session, data__images="12", **changes)
+    assert again["trials"] == counts(planned=2, finished=1, diverged=1, failed=0, before=2)
 
 
 @pytest.mark.long
@@ -262,7 +207,7 @@ def test_a_killed_sweep_goes_on_and_every_trial_is_there_once(ray_session: str, 
         models = [tmp_path / "runs" / path.stem / "rounds" / "000" / "model.safetensors" for path in records]
         kept |= records | {path: path.stat().st_mtime_ns for path in models}
     result = tiny.run("sweep", tmp_path, address=ray_session, **changes)
-    assert result["trials"] == {"planned": 8, "finished": 8, "stopped": 0, "failed": 0, "before": 7}
+    assert result["trials"] == counts(planned=8, finished=8, failed=0, before=7)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     _check_tracking(runs(tmp_path)[1], trials=8)
     assert all(row["sd"] is not None and row["finished"] == 2 for row in result["table"])

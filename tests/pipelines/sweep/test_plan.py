@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import load
+from pipelines.config import amend, load
 from pipelines.storage import open_storage
 from pipelines.sweep.plan import (
     chosen_config,
@@ -35,7 +35,7 @@ def drawn(trials: int, *settings: str):
 def test_names_are_fixed_by_sweep_point_and_seed():
     config = sweep(GRID, "sweep.seeds=[0, 7]", "run=mine")
     names = [trial.name for trial in trials(config, listed_points(config))]
-    assert len(names) == len(set(names)) == planned(config) == 8
+    assert len(names) == len(set(names)) == planned(config, None) == 8
     assert names[:2] == ["mine-cfad8b0f-s0", "mine-cfad8b0f-s7"]
     other = sweep(GRID, "sweep.seeds=[7, 0]", "run=mine", "training.lr=0.1")
     assert {trial.name for trial in trials(other, listed_points(other))} == set(names)
@@ -84,12 +84,32 @@ def test_a_small_space_is_exhausted_without_repeating_itself():
     config = sweep(GRID, "sweep.search=random", "sweep.trials=20")
     points = listed_points(config)
     assert len(points) == 4
-    assert len(trials(config, points)) == 4
+    assert len(trials(config, points)) == planned(config, None) == 4
+
+
+TOGETHER = "sweep.fields={labelling.acquisition: [margin, random], labelling.committee: [null, {passes: 3}]}"
+
+
+def test_random_points_that_break_a_rule_between_fields_are_drawn_anew():
+    config = sweep(TOGETHER, "sweep.search=random", "sweep.trials=9", "model.dropout=0.2")
+    points = [(point["labelling.acquisition"], point["labelling.committee"]) for point in listed_points(config)]
+    assert len(points) == 3
+    assert ("random", {"passes": 3}) not in points
+
+
+def test_a_space_without_a_point_that_can_be_is_told_with_a_point_and_the_rule():
+    config = sweep(TOGETHER, "sweep.search=random", "sweep.trials=3", "model.dropout=0.2")
+    config = amend(config, {"labelling.committee": {"passes": 3}, "model.dropout": 0.2}, verb="sweep")
+    impossible = {"labelling.acquisition": ["random"]}
+    config = config.model_copy(update={"sweep": config.sweep.model_copy(update={"fields": impossible})})
+    with pytest.raises(ConfigError) as caught:
+        listed_points(config)
+    told = "sweep.fields: no point drawn can be run, such as labelling.acquisition=random: labelling.committee: only"
+    assert str(caught.value).startswith(told)
 
 
 def test_optunas_points_are_not_known_before():
     assert listed_points(sweep(GRID, "sweep.search=optuna", "sweep.trials=3")) is None
-    assert planned(sweep(GRID, "sweep.search=optuna", "sweep.trials=3", "sweep.seeds=[0, 1]")) == 6
 
 
 def test_a_point_that_cannot_be_run_is_told():

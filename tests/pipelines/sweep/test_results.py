@@ -68,6 +68,20 @@ def test_stopped_trials_count_but_are_not_compared(plan):
     assert line(table[0], chosen=False)[3] == "1 of 2, 1 stopped"
 
 
+def test_diverged_and_invalid_trials_are_told_apart_and_never_best(plan):
+    _, members = plan
+    records = outcomes(members[:4], [0.5, 0.9, 0.2, 0.2], [60] * 4)
+    records[members[1].name] = {"score": None, "diverged": True, "error": "the training has diverged"}
+    records |= {trial.name: {"score": None, "invalid": True, "error": "cannot be"} for trial in members[4:6]}
+    table = rows(members, records)
+    assert [(row["score"], row["finished"], row["diverged"], row["invalid"]) for row in table[:3]] == [
+        (0.5, 1, 1, 0), (0.2, 2, 0, 0), (None, 0, 0, 2),
+    ]  # fmt: skip
+    assert best(table) is table[1]
+    assert line(table[0], chosen=False)[3] == "1 of 2, 1 diverged"
+    assert line(table[2], chosen=False)[1:4] == ["-", "-", "0 of 2, 2 invalid"]
+
+
 def test_no_score_has_no_best_and_no_picture(plan):
     config, members = plan
     assert best(rows(members, {})) is None

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from weakseg.errors import WeaksegError
+from weakseg.errors import DivergedError, WeaksegError
 from weakseg.models import Output
 from weakseg.training import epoch
 from weakseg.training.data import Batch
@@ -192,7 +192,7 @@ def test_steps_that_were_taken_before_count_too():
 def test_a_diverged_loss_says_when_and_what_to_do(device: str, value: float, bad: int):
     values = [(1.0, value if number == bad else 1.0) for number in range(21)]
     told = Told({"point": 1.0, "mask": 1.0}, torch.device(device))
-    with pytest.raises(WeaksegError) as caught:
+    with pytest.raises(DivergedError) as caught:
         run(told, values, steps=23, before=[{"point": 1.0, "mask": 1.0}] * 2)
     assert str(caught.value) == (
         f"the loss became {{'point': 1.0, 'mask': {value}}} at epoch 3, step {bad + 3}: the training has diverged; "
