@@ -65,7 +65,7 @@ class Ledger:
             The ledger, holding the lease.
 
         Raises:
-            LedgerError: If another driver owns the run, or it was started with another identity.
+            LedgerError: If another driver owns the run, it was started with another identity, or its record is gone.
             ResourceError: If the storage cannot be written.
         """
         lease = Lease(storage, run, heartbeat=heartbeat)
@@ -75,7 +75,9 @@ class Ledger:
             storage.sweep(run_key(run))
             key = f"{run_key(run)}/{RECORD}"
             fresh = new_record(run, identity=identity, config=config, versions=versions)
-            if storage.create_once(key, _encode(fresh)):
+            if not storage.exists(key):
+                _refuse_leftovers(storage, run)
+                storage.create_once(key, _encode(fresh))
                 return cls(storage, run, record=fresh, lease=lease)
             stored = _decode(storage.read_bytes(key), key)
             before = stored
@@ -255,6 +257,16 @@ def _nothing_done(storage: Storage, run: str) -> bool:
     prefix = f"{run_key(run)}/"
     written = (RECORD, "owner.", f"{SUPERVISION}/")
     return all(key.removeprefix(prefix).startswith(written) for key in storage.list(run_key(run)))
+
+
+def _refuse_leftovers(storage: Storage, run: str) -> None:
+    """Make sure that a run without a record has nothing of one before it, whose settings nobody knows any more."""
+    if not _nothing_done(storage, run):
+        raise LedgerError(
+            f"run {run}: {storage.address(run_key(run))} holds finished work without its {RECORD}, which says by what "
+            f"settings; restore {RECORD} from a backup, delete the folder, or choose another name with --set run=NAME"
+        )
+    storage.delete_tree(f"{run_key(run)}/{SUPERVISION}")
 
 
 def _encode(value: Any) -> bytes:

@@ -98,6 +98,20 @@ def test_a_run_in_which_nothing_was_done_may_become_another(storage):
         opened(storage)
 
 
+def test_rounds_without_their_record_are_not_taken_over(storage):
+    """Whoever deletes run.json alone, or is interrupted while deleting a run, leaves rounds of unknown settings."""
+    with opened(storage) as ledger:
+        ledger.write_bytes("rounds/000/_SUCCESS", b"")
+    storage.delete_tree("runs/demo/run.json")
+    with pytest.raises(LedgerError, match=r"runs/demo holds .* without its run\.json.*delete"):
+        opened(storage, identity={**IDENTITY, "seed": 1})
+    assert not storage.exists("runs/demo/run.json")
+    storage.delete_tree("runs/demo/rounds")
+    storage.write_bytes("runs/demo/supervision/proportions/part-000000.parquet", b"of a file that is not known")
+    with opened(storage, identity={**IDENTITY, "seed": 1}) as ledger:
+        assert not ledger.exists("supervision")
+
+
 def test_more_rounds_are_written_down_at_once(storage):
     with opened(storage) as ledger:
         ledger.write_bytes("rounds/000/queries.parquet", b"")
