@@ -126,7 +126,7 @@ class Ledger:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The content of `run.json`: run, id, created, identity, config, versions, mlflow, amendments."""
+        """The content of `run.json`: run, id, created, identity, config, versions, amendments."""
         return self._record
 
     @property
@@ -218,12 +218,6 @@ class Ledger:
         """Commit a Parquet artefact. Raises as :meth:`write_bytes`."""
         self._check()
         self.storage.write_table(self.key(key), table)
-
-    def remember(self, **mlflow: Any) -> None:
-        """Add to the MLflow ids in `run.json`. Raises as :meth:`write_bytes`."""
-        record = {**self._record, "mlflow": {**self._record["mlflow"], **mlflow}}
-        self.write_json(RECORD, record)
-        self._record = record
 
     def labels(self, up_to: int | None = None) -> pa.Table:
         """All labels of the rounds so far, in the order in which they were written.

@@ -36,7 +36,6 @@ def new_record(
         "identity": _plain(identity),
         "config": _plain(config),
         "versions": _plain(versions),
-        "mlflow": {},
         "amendments": [],
     }
 
