@@ -102,7 +102,7 @@ def run_training(config: Config, console: Console, *, trial: Trial | None = None
             f"run {config.run} has learned in rounds (`weakseg active`), of which train would test and register the "
             "first; go on with `weakseg active`, or choose another name with --set run=NAME"
         )
-    with _driver(config, console, trial) as driver:
+    with _driver(config, console, trial, adds_rounds=False) as driver:
         return _finish(driver, [_round(driver, 0)], "one training was asked for")
 
 
@@ -118,7 +118,7 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     last = count_finished(Ledger.read(open_storage(config.storage.root), config.run)) - 1  # before anything is made
     if last < 0:
         raise WeaksegError(f"run {config.run}: no finished round to evaluate; start it with `weakseg active`")
-    with _opened(config, console, trains=False) as ledger:
+    with _opened(config, console, trains=False, adds_rounds=False) as ledger:
         scores: dict[str, Any] = {}
         for split in ("val", "test"):
             if evaluate.masks(ledger, split):
@@ -131,7 +131,9 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(config: Config, console: Console, trial: Trial | None = None, *, trains: bool = True) -> Iterator[Ledger]:
+def _opened(
+    config: Config, console: Console, trial: Trial | None = None, *, trains: bool = True, adds_rounds: bool = True
+) -> Iterator[Ledger]:
     """The run, held by this process, with its pool and supervision; what cannot go on is refused before."""
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
@@ -144,15 +146,18 @@ def _opened(config: Config, console: Console, trial: Trial | None = None, *, tra
     register.check(config)
     prepared = prepare.run(config, storage, console=console, check=lambda classes: train.check(config, classes))
     settings = identity(config, prepared.digest)
-    with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
+    plain = config.model_dump(mode="json")
+    with Ledger.open(storage, config.run, settings, plain, versions(), adds_rounds=adds_rounds) as ledger:
         supervise.run(config, ledger)
         yield ledger
 
 
 @contextmanager
-def _driver(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Driver]:
+def _driver(
+    config: Config, console: Console, trial: Trial | None = None, *, adds_rounds: bool = True
+) -> Iterator[Driver]:
     """The run with all that its steps share; its run in MLflow ends as the block does."""
-    with _opened(config, console, trial) as ledger:
+    with _opened(config, console, trial, adds_rounds=adds_rounds) as ledger:
         tracker = open_tracker(config, ledger.storage) if trial is None else trial.tracker
         parent = tracker.run(
             ledger.id,

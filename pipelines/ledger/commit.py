@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from pipelines.config import digest
-from pipelines.ledger.identity import new_record, reopened
+from pipelines.ledger.identity import new_record, reopened, rounds_of, with_rounds
 from pipelines.ledger.layout import configured_coarse_table, configured_holdout, round_folder, run_key
 from pipelines.ledger.lease import HEARTBEAT_SECONDS, Lease, alive, read_owner
 from pipelines.storage import Storage
@@ -47,6 +47,7 @@ class Ledger:
         config: Mapping[str, Any],
         versions: Mapping[str, str],
         *,
+        adds_rounds: bool = True,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> Self:
         """Own a run until the ``with`` block or :meth:`close` ends it: a new one, or one that goes on.
@@ -59,6 +60,8 @@ class Ledger:
             identity: The settings that decide its result; they cannot change. `pool` is the pool's digest.
             config: All settings, nested by section and JSON-able; `labelling.rounds` may only grow.
             versions: Of the libraries at work, by name.
+            adds_rounds: Whether there will be rounds after the first; else the run keeps the number it has on record,
+                a new one 1.
             heartbeat: Seconds between signs of life.
 
         Returns:
@@ -74,12 +77,14 @@ class Ledger:
             # Only an owner may do so: what is unfinished now, a dead driver has left.
             storage.sweep(run_key(run))
             key = f"{run_key(run)}/{RECORD}"
+            stored = _decode(storage.read_bytes(key), key) if storage.exists(key) else None
+            if not adds_rounds:
+                config = with_rounds(config, 1 if stored is None else rounds_of(stored))
             fresh = new_record(run, identity=identity, config=config, versions=versions)
-            if not storage.exists(key):
+            if stored is None:
                 _refuse_leftovers(storage, run)
                 storage.create_once(key, _encode(fresh))
                 return cls(storage, run, record=fresh, lease=lease)
-            stored = _decode(storage.read_bytes(key), key)
             before = stored
             changed = (fresh["identity"], fresh["config"]) != (stored["identity"], stored["config"])
             if changed and _nothing_done(storage, run):

@@ -83,6 +83,16 @@ def reopened(
     return {**record, "config": _plain(config), "versions": _plain(versions), "amendments": amendments}
 
 
+def rounds_of(record: Mapping[str, Any]) -> int:
+    """How many rounds a run is to have."""
+    return int(record["config"]["labelling"]["rounds"])
+
+
+def with_rounds(config: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """Settings, nested by section, with another number of rounds."""
+    return {**config, "labelling": {**config["labelling"], "rounds": rounds}}
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = "") -> list[tuple[str, Any, Any]]:
     """The leaves in which two nested settings differ, as (dotted field, old, new); None where one has no such field."""
     found = []

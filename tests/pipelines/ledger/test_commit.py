@@ -119,6 +119,23 @@ def test_more_rounds_are_written_down_at_once(storage):
     assert (amendment["field"], amendment["old"], amendment["new"]) == ("labelling.rounds", 3, 5)
 
 
+@pytest.mark.parametrize("other", [1, 10])
+def test_who_adds_no_round_leaves_their_number_alone(storage, other):
+    config = {**CONFIG, "labelling": {"rounds": other}}
+    with opened(storage) as ledger:
+        ledger.write_bytes("rounds/002/queries.parquet", b"")
+    with Ledger.open(storage, "demo", IDENTITY, config, {"torch": "2"}, adds_rounds=False) as ledger:
+        assert ledger.record["config"] == CONFIG
+        assert ledger.record["amendments"] == []
+    with opened(storage):
+        pass
+    with Ledger.open(storage, "once", IDENTITY, config, {"torch": "2"}, adds_rounds=False) as ledger:
+        ledger.write_bytes("rounds/000/queries.parquet", b"")
+        assert ledger.record["config"]["labelling"] == {"rounds": 1}
+    with opened(storage, "once", config={**CONFIG, "labelling": {"rounds": 2}}):
+        pass
+
+
 def test_the_digest_is_of_the_identity_alone(storage):
     with opened(storage) as a, opened(storage, "b", config={**CONFIG, "x": 1}) as b:
         assert a.config_digest == b.config_digest
