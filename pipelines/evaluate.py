@@ -16,6 +16,7 @@ from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
 from pipelines.parts import load_model, model_files, over_parts
+from pipelines.plain import plain
 from pipelines.pool import Pool
 from weakseg import seeding
 from weakseg.inference import assignments, most_probable
@@ -263,14 +264,3 @@ def masks(ledger: Ledger, split: str) -> int:
 def has_masks(pool: Pool, split: str) -> bool:
     """Whether a split can be scored on."""
     return MaskReader(pool).available(split)
-
-
-def plain(value: Any) -> Any:
-    """JSON-able: arrays as lists, NaN (a class that occurs nowhere) as None."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return None if np.isnan(value) else float(value)
-    return int(value) if isinstance(value, np.integer) else value

@@ -66,7 +66,7 @@ def run(task: Task, report: Report) -> dict[str, Any]:
     def on_epochs(rows: Sequence[Mapping[str, Any]]) -> None:
         nonlocal epochs_told
         for row in rows[epochs_told:]:
-            if task.verb == "train" and "val_loss" in row:
+            if task.verb == "train" and row.get("val_loss") is not None:
                 report({"score": -float(row["val_loss"])})
         epochs_told = max(epochs_told, len(rows))
 
