@@ -149,7 +149,7 @@ def _whole_images(config: Config) -> Iterator[Rule]:
     supervision, augmentation = config.supervision, config.training.augmentation
     if "proportion" not in loss_weights(config) or augmentation is None:
         return
-    if supervision.proportions == "masks" and supervision.noise == Noise():
+    if supervision.proportions == "masks" and not supervision.noise.active:
         return  # counted anew in what is seen
     shape = config.data.size or config.data.tile
     crop, largest = augmentation.crop, augmentation.scale[1]

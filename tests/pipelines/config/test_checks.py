@@ -157,6 +157,7 @@ def test_training_once_on_masks_needs_no_other_rounds(verb: str):
     "settings",
     [
         ["supervision.proportions=masks"],  # counted anew in every crop
+        ["supervision.proportions=masks", "supervision.noise.normalise=clip"],  # of noise that there is none of
         ["supervision.proportions=masks", "supervision.noise.sigma=0.1", "training.augmentation.scale=[0.5, 1.0]"],
         ["supervision.proportions=masks", "supervision.noise.clusters=5", "training.augmentation=null"],
         ["supervision.proportions=masks", "supervision.noise.sigma=0.1", "loss.proportion=0"],
