@@ -12,6 +12,9 @@ from pipelines.config.document import closest
 
 Path = tuple[str, ...]
 
+Rule = tuple[tuple[str, ...], str]
+"""Of a rule that is broken, the dotted fields that it reads, the one to blame first, and what is wrong with it."""
+
 
 def validation_faults(error: ValidationError, model: type[BaseModel], content: dict[str, Any]) -> dict[Path, str]:
     """Pydantic's errors as one line per field.
