@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
+import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,30 @@ def refusing(root: str, key: str) -> Iterator[None]:
             f"cannot write {key or 'below the root'} in storage {root}: {reason(error)}; "
             "free space or permit writing there, or choose another folder with --set storage.root=FOLDER"
         ) from error
+
+
+@contextmanager
+def making(what: str, folder: str = "") -> Iterator[None]:
+    """Turn refusals of the disk on which files for elsewhere are made into the one error that a user can act on.
+
+    Args:
+        what: What was to be written.
+        folder: Where; empty = it is the folder that could not be made.
+
+    Raises:
+        ResourceError: For any OSError in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = folder or os.environ.get("TMPDIR", "/tmp")
+        raise ResourceError(f"{place}: {what} cannot be written ({error}): make room there, or set TMPDIR") from error
+
+
+def temporary_folder(prefix: str, what: str) -> "tempfile.TemporaryDirectory[str]":
+    """A folder on this machine's disk until nothing refers to it; raises as :func:`making`."""
+    with making(what):
+        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
 def reason(error: OSError) -> str:

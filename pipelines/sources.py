@@ -8,7 +8,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
@@ -18,11 +17,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.files import making, temporary_folder
 from pipelines.ledger.layout import pool_key, sources_key
 from pipelines.storage import Storage
 from pipelines.storage.tables import written_to
 from weakseg.datasets import Files, Layout, Source, member
-from weakseg.errors import DataError, ResourceError
+from weakseg.errors import DataError
 
 FORMAT = 2
 """Of the pool's files; another one is another pool."""
@@ -37,6 +37,8 @@ _ROWS_AT_ONCE = 1024
 
 _PLAIN: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
 """A chunk has some tens of rows: dictionaries and bounds would be larger than these."""
+
+_WHAT = "the list of images"
 
 _row = attrgetter(*(field.name for field in dataclasses.fields(Source)))
 
@@ -85,8 +87,8 @@ def census(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int
     """
     hasher = _hasher(layout, size=size, tile=tile)
     sources, count = _streamed(layout, hasher), 0
-    folder = tempfile.TemporaryDirectory(prefix="weakseg-sources-", ignore_cleanup_errors=True)
-    with written_to(_listing(folder), _COLUMNS, _PLAIN, lambda: _refusing(folder.name)) as writer:
+    folder = temporary_folder("weakseg-sources-", _WHAT)
+    with written_to(_listing(folder), _COLUMNS, _PLAIN, lambda: making(_WHAT, folder.name)) as writer:
         while rows := list(islice(sources, _ROWS_AT_ONCE)):
             columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
             writer.write(pa.table(columns, schema=_COLUMNS))
@@ -130,16 +132,6 @@ def _cut(listing: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
             rest = rest.slice(rows)
     if rest.num_rows:
         yield rest
-
-
-@contextmanager
-def _refusing(folder: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"{folder}: the list of images cannot be written ({error}): make room there, or set TMPDIR"
-        ) from error
 
 
 def _listing(folder: "tempfile.TemporaryDirectory[str]") -> Path:
