@@ -97,7 +97,9 @@ def run_training(config: Config, console: Console, *, trial: Trial | None = None
     Raises:
         LedgerError: The run has a second round.
     """
-    if open_storage(config.storage.root).list(f"{run_key(config.run)}/{round_folder(1)}"):
+    storage = open_storage(config.storage.root)
+    refuse_owned(storage, config.run)
+    if storage.list(f"{run_key(config.run)}/{round_folder(1)}"):
         raise LedgerError(
             f"run {config.run} has learned in rounds (`weakseg active`), of which train would test and register the "
             "first; go on with `weakseg active`, or choose another name with --set run=NAME"
@@ -115,7 +117,9 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
         LedgerError: There is no such run.
         WeaksegError: The run has no finished round yet.
     """
-    last = count_finished(Ledger.read(open_storage(config.storage.root), config.run)) - 1  # before anything is made
+    storage = open_storage(config.storage.root)
+    refuse_owned(storage, config.run)
+    last = count_finished(Ledger.read(storage, config.run)) - 1  # before anything is made
     if last < 0:
         raise WeaksegError(f"run {config.run}: no finished round to evaluate; start it with `weakseg active`")
     with _opened(config, console, trains=False, adds_rounds=False) as ledger:

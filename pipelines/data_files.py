@@ -218,7 +218,7 @@ class BucketFiles:
     @contextmanager
     def _asking(self, path: str = "") -> Iterator[None]:
         """Refusals name the setting and what was asked for."""
-        with refusals(f"{self.setting} {self.root}{'/' if path else ''}{path}"):
+        with refusals(f"{self.setting} {self.root}{'/' if path else ''}{path}", reading=True):
             yield
 
 

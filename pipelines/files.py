@@ -138,6 +138,32 @@ def make_folder(path: Path) -> None:
     flush(path.parent)
 
 
+def link(root: str, file: Path, path: Path) -> bool:
+    """Give a file a second name unless that is taken: a hard link, unlike a rename, fails then.
+
+    Args:
+        root: The storage's.
+        file: The file.
+        path: Its second name.
+
+    Returns:
+        Whether it was free.
+
+    Raises:
+        ResourceError: If the file system has no hard links.
+    """
+    try:
+        os.link(file, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ResourceError(
+            f"storage {root} cannot make hard links ({reason(error)}), without which two drivers could make one file; "
+            "choose a folder on a file system that can, with --set storage.root=FOLDER"
+        ) from error
+    return True
+
+
 def flush(path: Path) -> None:
     """Wait until a file's content, or a folder's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -141,7 +141,7 @@ def _fetch(address: str, field: str) -> bytes:
 
     place = s3.Address.parse(address)
     try:
-        with refusals(f"{field} {address}"):
+        with refusals(f"{field} {address}", reading=True):
             return s3.read(place.bucket, place.prefix)
     except FileNotFoundError:
         raise ConfigError([f"{field}: no such file: {address}"]) from None

@@ -270,12 +270,12 @@ class Bucket:
         held.acquire(wait=wait)
         return held
 
-    def check(self) -> None:
-        """Find out whether the storage can be used, by doing all that is done with it.
+    def reach(self) -> None:
+        """Find out soon whether the storage answers; raises as :meth:`check`."""
+        probe.reach(self.at, self._what)
 
-        Raises:
-            ResourceError: If S3 refuses something, or does not know puts under a condition.
-        """
+    def check(self) -> None:
+        """Do all that is done with it; ResourceError if S3 refuses something, or knows no puts under a condition."""
         probe.check(self.at, self._what)
 
     @property

@@ -11,6 +11,21 @@ ATTEMPTS = 4
 """Who waits for a typing error to be told should not wait for minutes."""
 
 
+def reach(at: s3.Address, what: str) -> None:
+    """Ask for one name, which tells what most often is wrong: the address, the network, the credentials.
+
+    Args:
+        at: The storage's root.
+        what: The setting and its address, for errors.
+
+    Raises:
+        ResourceError: If S3 refuses or does not answer.
+    """
+    with refusals(what):
+        prefix = f"{at.prefix}/" if at.prefix else ""
+        s3.client(attempts=ATTEMPTS).list_objects_v2(Bucket=at.bucket, Prefix=prefix, MaxKeys=1)
+
+
 def check(at: s3.Address, what: str) -> None:
     """List, write, read, write under a condition, delete and look for unfinished uploads.
 
@@ -21,10 +36,10 @@ def check(at: s3.Address, what: str) -> None:
     Raises:
         ResourceError: If S3 refuses something, or does not know puts under a condition.
     """
+    reach(at, what)
     probe = at.key(f"probe-{secrets.token_hex(4)}")
     client = s3.client(attempts=ATTEMPTS)
     with refusals(what):
-        client.list_objects_v2(Bucket=at.bucket, Prefix=f"{at.prefix}/" if at.prefix else "", MaxKeys=1)
         client.put_object(Bucket=at.bucket, Key=probe, Body=b"weakseg")
         s3.read(at.bucket, probe)
         conditions = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
