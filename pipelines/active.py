@@ -30,7 +30,7 @@ from pipelines.ledger import Ledger, refuse_owned
 from pipelines.ledger.layout import round_folder, run_key
 from pipelines.measure import measure, values
 from pipelines.rounds import choose_round, count_finished
-from pipelines.stopping import stop_reason
+from pipelines.stopping import check_budget, stop_reason
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, ended, open_tracker
@@ -153,6 +153,8 @@ def _opened(
     plain = config.model_dump(mode="json")
     with Ledger.open(storage, config.run, settings, plain, versions(), adds_rounds=adds_rounds) as ledger:
         supervise.run(config, ledger)
+        if adds_rounds and not ledger.exists(f"{ledger.round(0)}/queries.parquet"):
+            check_budget(config, images=len(ledger.pool.index("train")))
         yield ledger
 
 
