@@ -3,7 +3,7 @@
 import secrets
 
 from pipelines import s3
-from pipelines.s3_refusals import refusals
+from pipelines.s3_refusals import one_line, refusals
 from pipelines.storage import objects
 from weakseg.errors import ResourceError
 
@@ -27,7 +27,7 @@ def reach(at: s3.Address, what: str) -> None:
 
 
 def check(at: s3.Address, what: str) -> None:
-    """List, write, read, write under a condition, delete and look for unfinished uploads.
+    """List, write, read, also as Ray does, write under a condition, delete and look for unfinished uploads.
 
     Args:
         at: The storage's root.
@@ -42,6 +42,7 @@ def check(at: s3.Address, what: str) -> None:
     with refusals(what):
         client.put_object(Bucket=at.bucket, Key=probe, Body=b"weakseg")
         s3.read(at.bucket, probe)
+        unseen = _unseen(f"{at.bucket}/{probe}")
         conditions = {"If-None-Match": {"IfNoneMatch": "*"}, "If-Match": {"IfMatch": f'"{"0" * 32}"'}}
         ignored = [
             name
@@ -50,8 +51,21 @@ def check(at: s3.Address, what: str) -> None:
         ]
         client.delete_object(Bucket=at.bucket, Key=probe)
         client.list_multipart_uploads(Bucket=at.bucket, Prefix=probe, MaxUploads=1)
+    if unseen:
+        raise ResourceError(
+            f"{what}: Arrow, and so Ray, does not find what was written there ({unseen}); set AWS_ENDPOINT_URL_S3, "
+            "AWS_REGION and credentials that it knows too: a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     if ignored:
         raise ResourceError(
             f"{what}: this server ignores puts under a condition ({', '.join(ignored)}), "
             "without which two drivers could write one run; use AWS S3 or a server that knows them"
         )
+
+
+def _unseen(path: str) -> str:
+    """Why an object is not there by way of Arrow, which has its own ideas of endpoint and credentials."""
+    try:
+        return "" if s3.filesystem(attempts=ATTEMPTS).get_file_info(path).is_file else "there is none"
+    except OSError as error:
+        return one_line(error)

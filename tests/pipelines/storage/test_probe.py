@@ -1,5 +1,6 @@
 import pytest
 from botocore.exceptions import ClientError
+from pyarrow import fs as arrow_fs
 
 from pipelines import s3
 from pipelines.ledger import refuse_owned
@@ -46,6 +47,15 @@ def test_the_right_to_see_unfinished_uploads_is_missed_at_the_start(storage, mon
 
     monkeypatch.setattr(s3.client(attempts=4), "list_multipart_uploads", refuse)
     with pytest.raises(ResourceError, match=r"access denied .*s3:ListBucketMultipartUploads"):
+        storage.check()
+
+
+def test_arrow_must_find_what_boto_wrote(storage, monkeypatch):
+    """Ray Train and Tune go through it."""
+    monkeypatch.setattr(
+        s3, "filesystem", lambda **_: arrow_fs.SubTreeFileSystem("/nowhere", arrow_fs.LocalFileSystem())
+    )
+    with pytest.raises(ResourceError, match=r"^storage\.root s3://.*Arrow, and so Ray, does not find"):
         storage.check()
 
 
