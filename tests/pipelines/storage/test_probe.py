@@ -57,6 +57,7 @@ def test_arrow_must_find_what_boto_wrote(storage, monkeypatch):
     )
     with pytest.raises(ResourceError, match=r"^storage\.root s3://.*Arrow, and so Ray, does not find"):
         storage.check()
+    assert storage.list() == []
 
 
 def test_whether_a_run_is_owned_is_asked_for_no_longer_than_the_check(storage, monkeypatch):
