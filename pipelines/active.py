@@ -31,7 +31,7 @@ from pipelines.ledger import Ledger, refuse_owned
 from pipelines.ledger.layout import round_folder, run_key
 from pipelines.measure import measure, values
 from pipelines.rounds import choose_round, count_finished, finished_rounds, write_chosen
-from pipelines.stopping import stop_reason
+from pipelines.stopping import check_budget, stop_reason
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
 from pipelines.tracking import Tracker, ended, open_tracker
@@ -102,12 +102,14 @@ def run_training(config: Config, console: Console, *, trial: Trial | None = None
     Raises:
         LedgerError: The run has a second round.
     """
-    if open_storage(config.storage.root).list(f"{run_key(config.run)}/{round_folder(1)}"):
+    storage = open_storage(config.storage.root)
+    refuse_owned(storage, config.run)
+    if storage.list(f"{run_key(config.run)}/{round_folder(1)}"):
         raise LedgerError(
             f"run {config.run} has learned in rounds (`weakseg active`), of which train would test and register the "
             "first; go on with `weakseg active`, or choose another name with --set run=NAME"
         )
-    with _driver(config, console, trial) as driver:
+    with _driver(config, console, trial, adds_rounds=False) as driver:
         return _finish(driver, [_round(driver, 0)], "one training was asked for")
 
 
@@ -120,10 +122,12 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
         LedgerError: There is no such run.
         WeaksegError: The run has no finished round yet.
     """
-    last = count_finished(Ledger.read(open_storage(config.storage.root), config.run)) - 1  # before anything is made
+    storage = open_storage(config.storage.root)
+    refuse_owned(storage, config.run)
+    last = count_finished(Ledger.read(storage, config.run)) - 1  # before anything is made
     if last < 0:
         raise WeaksegError(f"run {config.run}: no finished round to evaluate; start it with `weakseg active`")
-    with _opened(config, console, trains=False) as ledger:
+    with _opened(config, console, trains=False, adds_rounds=False) as ledger:
         scores: dict[str, Any] = {}
         for split in ("val", "test"):
             if evaluate.masks(ledger, split):
@@ -136,7 +140,9 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(config: Config, console: Console, trial: Trial | None = None, *, trains: bool = True) -> Iterator[Ledger]:
+def _opened(
+    config: Config, console: Console, trial: Trial | None = None, *, trains: bool = True, adds_rounds: bool = True
+) -> Iterator[Ledger]:
     """The run, held by this process, with its pool and supervision; what cannot go on is refused before."""
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
@@ -151,15 +157,20 @@ def _opened(config: Config, console: Console, trial: Trial | None = None, *, tra
     register.check(config)
     prepared = prepare.run(config, storage, console=console, check=lambda classes: train.check(config, classes))
     settings = identity(config, prepared.digest)
-    with Ledger.open(storage, config.run, settings, config.model_dump(mode="json"), versions()) as ledger:
+    plain = config.model_dump(mode="json")
+    with Ledger.open(storage, config.run, settings, plain, versions(), adds_rounds=adds_rounds) as ledger:
         supervise.run(config, ledger)
+        if adds_rounds and not ledger.exists(f"{ledger.round(0)}/queries.parquet"):
+            check_budget(config, images=len(ledger.pool.index("train")))
         yield ledger
 
 
 @contextmanager
-def _driver(config: Config, console: Console, trial: Trial | None = None) -> Iterator[Driver]:
+def _driver(
+    config: Config, console: Console, trial: Trial | None = None, *, adds_rounds: bool = True
+) -> Iterator[Driver]:
     """The run with all that its steps share; its run in MLflow ends as the block does."""
-    with _opened(config, console, trial) as ledger:
+    with _opened(config, console, trial, adds_rounds=adds_rounds) as ledger:
         tracker = open_tracker(config, ledger.storage) if trial is None else trial.tracker
         parent = tracker.run(
             ledger.id,

@@ -17,6 +17,7 @@ import ray
 import ray.train
 from ray.train import Checkpoint, CheckpointUploadMode
 
+from pipelines.plain import plain
 from pipelines.storage import Storage
 from weakseg.training import state as training_state
 
@@ -116,7 +117,7 @@ class Saver:
             folder = Path(tempfile.mkdtemp(prefix="weakseg-"))  # Ray deletes it after the upload
             content = state()
             training_state.save(folder / CHECKPOINT, content)
-            (folder / HISTORY).write_text(json.dumps({"spec": self._spec, "epochs": content["history"]}))
+            (folder / HISTORY).write_text(json.dumps({"spec": self._spec, "epochs": plain(content["history"])}))
             checkpoint = Checkpoint.from_directory(folder)
         ray.train.report(
             {},

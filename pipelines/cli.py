@@ -5,7 +5,6 @@ verbs, so that help and faults of the configuration come at once.
 """
 
 import json
-import math
 import sys
 import traceback
 from collections.abc import Callable
@@ -269,7 +268,9 @@ def _carry_out(
             typer.echo(line, err=True)
         raise typer.Exit(2) from None
     if as_json:
-        sys.stdout.write(json.dumps(_plain(result), default=str) + "\n")
+        from pipelines.plain import plain
+
+        sys.stdout.write(json.dumps(plain(result), default=str) + "\n")
         sys.stdout.flush()
     return result
 
@@ -282,12 +283,3 @@ def _window(text: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
         raise WeaksegError(f"--tile: expected height,width in pixels, such as 512,512, got {text}")
     return int(parts[0]), int(parts[1])
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN (the IoU of a class that does not occur): null."""
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
+from zlib import crc32
 
 from botocore.exceptions import ClientError
 
@@ -132,6 +133,14 @@ class BucketFiles:
             raise _missing(path)
         return size
 
+    def version(self, path: str) -> int:
+        """A checksum of an object's ETag as it was listed."""
+        listing, name = self._listing(path)
+        version = listing.version(name)
+        if version is None:
+            raise _missing(path)
+        return version
+
     def read(self, path: str) -> bytes:
         """All bytes of an object."""
         return self._fetch(path)["Body"]
@@ -168,8 +177,8 @@ class BucketFiles:
                 ) from error
         return self._held.listings[top], name
 
-    def _objects(self, top: str) -> Iterator[tuple[str, int]]:
-        """Names and sizes below a folder of the root; of the root itself what lies directly in it, folders with /."""
+    def _objects(self, top: str) -> Iterator[tuple[str, int, int]]:
+        """Names, sizes, versions below a folder of the root; of the root itself what lies in it, folders with a /."""
         options = {} if top else {"Delimiter": "/"}
         prefix = self._key(f"{top}/" if top else "")
         pages = s3.pages(self.address.bucket, prefix, **options)
@@ -178,18 +187,21 @@ class BucketFiles:
                 page = next(pages, None)
             if page is None:
                 return
-            found = [(entry["Key"][len(prefix) :], entry["Size"]) for entry in page.get("Contents", ())]
+            found = [
+                (entry["Key"][len(prefix) :], entry["Size"], crc32(entry.get("ETag", "").encode()))
+                for entry in page.get("Contents", ())
+            ]
             if "CommonPrefixes" in page:
-                found += [(entry["Prefix"][len(prefix) :], 0) for entry in page["CommonPrefixes"]]
+                found += [(entry["Prefix"][len(prefix) :], 0, 0) for entry in page["CommonPrefixes"]]
                 found.sort()
-            for name, size in found:
+            for name, size, version in found:
                 if name.startswith("/") or "//" in name:
                     raise DataError(
                         f"s3://{self.address.bucket}/{prefix}{name}: no file or folder can have an empty name: rename "
                         "the object or delete it"
                     )
                 if name:  # the folder itself, as some tools leave it behind
-                    yield name, size
+                    yield name, size, version
 
     def _head(self, path: str) -> _Head:
         try:
@@ -218,7 +230,7 @@ class BucketFiles:
     @contextmanager
     def _asking(self, path: str = "") -> Iterator[None]:
         """Refusals name the setting and what was asked for."""
-        with refusals(f"{self.setting} {self.root}{'/' if path else ''}{path}"):
+        with refusals(f"{self.setting} {self.root}{'/' if path else ''}{path}", reading=True):
             yield
 
 

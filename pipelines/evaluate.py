@@ -15,7 +15,8 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from pipelines.parts import load_model, model_files, over_parts
+from pipelines.parts import grouped, load_model, model_files, over_parts
+from pipelines.plain import plain
 from pipelines.pool import Pool
 from weakseg import seeding
 from weakseg.inference import assignments, most_probable
@@ -73,33 +74,35 @@ class Evaluator:
         confusion = np.zeros((classes, classes), np.int64)
         boundary, slic_boundary = BoundaryCounts(), BoundaryCounts()
         slic, learned = SuperpixelCounts(), AssignmentCounts()
-        values, truths = [], []
+        values, truths, counted = [], [], 0
         found = self._pool.images(part, split=self._split, segments=self._pool.segments > 0)
-        pairs = [(row, target_HW) for row in found if (target_HW := self._masks.find(row.image_id)) is not None]
-        images = [row.image for row, _ in pairs]
-        found_logits = viewed_logits(self._model, images, view=self._view)
-        for (row, target_HW), logits_CHW in zip(pairs, found_logits, strict=True):
-            prediction_HW = most_probable(logits_CHW).cpu().numpy()
-            confusion += confusion_matrix(prediction_HW, target_HW, classes)
-            boundary += boundary_counts(prediction_HW, target_HW, radius=self._radius)
-            rng = seeding.generator(self._seed, "calibration", image_id=row.image_id)
-            logits_NC, labels_N = sample_logits(logits_CHW, target_HW, self._pixels, rng)
-            values.append(logits_NC.ravel())
-            truths.append(labels_N)
-            if row.segments is not None:
-                slic += superpixel_counts(row.segments, target_HW)
-                slic_boundary += segment_boundary_counts(row.segments, target_HW, radius=self._radius)
-        if getattr(self._model, "spec", {}).get("upsampling") == "superpixel":
-            # Superpixels of an image that was resized or cut are not those of its mask.
-            whole = [(image, target_HW) for image, (_, target_HW) in zip(images, pairs, strict=True)]
-            whole = [pair for pair in whole if self._view.is_plain(pair[1].shape)]
-            found_assignments = assignments(self._model, (image for image, _ in whole))
-            for (_, target_HW), found_A in zip(whole, found_assignments, strict=True):
-                assert found_A is not None
-                learned += assignment_counts(found_A, target_HW[None])
+        for group in grouped(found):
+            pairs = [(row, mask_HW) for row in group if (mask_HW := self._masks.find(row.image_id)) is not None]
+            counted += len(pairs)
+            images = [row.image for row, _ in pairs]
+            found_logits = viewed_logits(self._model, images, view=self._view)
+            for (row, target_HW), logits_CHW in zip(pairs, found_logits, strict=True):
+                prediction_HW = most_probable(logits_CHW).cpu().numpy()
+                confusion += confusion_matrix(prediction_HW, target_HW, classes)
+                boundary += boundary_counts(prediction_HW, target_HW, radius=self._radius)
+                rng = seeding.generator(self._seed, "calibration", image_id=row.image_id)
+                logits_NC, labels_N = sample_logits(logits_CHW, target_HW, self._pixels, rng)
+                values.append(logits_NC.ravel())
+                truths.append(labels_N)
+                if row.segments is not None:
+                    slic += superpixel_counts(row.segments, target_HW)
+                    slic_boundary += segment_boundary_counts(row.segments, target_HW, radius=self._radius)
+            if getattr(self._model, "spec", {}).get("upsampling") == "superpixel":
+                # Superpixels of an image that was resized or cut are not those of its mask.
+                whole = [(image, target_HW) for image, (_, target_HW) in zip(images, pairs, strict=True)]
+                whole = [pair for pair in whole if self._view.is_plain(pair[1].shape)]
+                found_assignments = assignments(self._model, (image for image, _ in whole))
+                for (_, target_HW), found_A in zip(whole, found_assignments, strict=True):
+                    assert found_A is not None
+                    learned += assignment_counts(found_A, target_HW[None])
         return pa.table(
             {
-                "images": [len(pairs)],
+                "images": [counted],
                 "confusion": [confusion.ravel().tolist()],
                 "boundary": [list(astuple(boundary))],
                 "slic": [list(astuple(slic))],
@@ -275,14 +278,3 @@ def masks(ledger: Ledger, split: str) -> int:
 def has_masks(pool: Pool, split: str) -> bool:
     """Whether a split can be scored on."""
     return MaskReader(pool).available(split)
-
-
-def plain(value: Any) -> Any:
-    """JSON-able: arrays as lists, NaN (a class that occurs nowhere) as None."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return None if np.isnan(value) else float(value)
-    return int(value) if isinstance(value, np.integer) else value

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
+import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,30 @@ def refusing(root: str, key: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def making(what: str, folder: str = "") -> Iterator[None]:
+    """Turn refusals of the disk on which files for elsewhere are made into the one error that a user can act on.
+
+    Args:
+        what: What was to be written.
+        folder: Where; empty = it is the folder that could not be made.
+
+    Raises:
+        ResourceError: For any OSError in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = folder or os.environ.get("TMPDIR", "/tmp")
+        raise ResourceError(f"{place}: {what} cannot be written ({error}): make room there, or set TMPDIR") from error
+
+
+def temporary_folder(prefix: str, what: str) -> "tempfile.TemporaryDirectory[str]":
+    """A folder on this machine's disk until nothing refers to it; raises as :func:`making`."""
+    with making(what):
+        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+
+
 def reason(error: OSError) -> str:
     """Why the operating system refuses, in words."""
     match error.errno:
@@ -111,6 +136,32 @@ def make_folder(path: Path) -> None:
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
     flush(path.parent)
+
+
+def link(root: str, file: Path, path: Path) -> bool:
+    """Give a file a second name unless that is taken: a hard link, unlike a rename, fails then.
+
+    Args:
+        root: The storage's.
+        file: The file.
+        path: Its second name.
+
+    Returns:
+        Whether it was free.
+
+    Raises:
+        ResourceError: If the file system has no hard links.
+    """
+    try:
+        os.link(file, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ResourceError(
+            f"storage {root} cannot make hard links ({reason(error)}), without which two drivers could make one file; "
+            "choose a folder on a file system that can, with --set storage.root=FOLDER"
+        ) from error
+    return True
 
 
 def flush(path: Path) -> None:

@@ -21,7 +21,7 @@ GROUP = 8192
 _HELD = 2
 """Groups in memory: one is gone through while names are looked up in another."""
 
-_COLUMNS = pa.schema([("name", pa.string()), ("size", pa.int64())])
+_COLUMNS = pa.schema([("name", pa.string()), ("size", pa.int64()), ("version", pa.int64())])
 
 
 class Listed(NamedTuple):
@@ -39,6 +39,7 @@ class Listed(NamedTuple):
 class _Group:
     names: list[str]
     sizes: list[int]
+    versions: list[int]
 
 
 class Listing:
@@ -58,6 +59,16 @@ class Listing:
 
     def size(self, name: str) -> int | None:
         """The size of what bears exactly this name, None where nothing does."""
+        found = self._find(name)
+        return None if found is None else found[0].sizes[found[1]]
+
+    def version(self, name: str) -> int | None:
+        """The version of what bears exactly this name, None where nothing does."""
+        found = self._find(name)
+        return None if found is None else found[0].versions[found[1]]
+
+    def _find(self, name: str) -> tuple[_Group, int] | None:
+        """The group and row of a name."""
         number, row = self._last
         # Names are mostly asked for in their order: the one asked for before, or the one after it.
         for guess in (row, row + 1):
@@ -65,13 +76,13 @@ class Listing:
                 group = self._group(number)
                 if 0 <= guess < len(group.names) and group.names[guess] == name:
                     self._last = (number, guess)
-                    return group.sizes[guess]
+                    return group, guess
         number, row = self._place(name)
         if number < len(self._firsts):
             group = self._group(number)
             if group.names[row] == name:
                 self._last = (number, row)
-                return group.sizes[row]
+                return group, row
         return None
 
     def has_folder(self, prefix: str) -> bool:
@@ -110,18 +121,18 @@ class Listing:
     def _group(self, number: int) -> _Group:
         if number not in self._held:
             table = self._file.read_row_group(number, use_threads=False)
-            self._held[number] = _Group(table["name"].to_pylist(), table["size"].to_pylist())
+            self._held[number] = _Group(*(table[name].to_pylist() for name in _COLUMNS.names))
             if len(self._held) > _HELD:
                 self._held.popitem(last=False)
         return self._held[number]
 
 
-def write_listing(path: Path, objects: Iterable[tuple[str, int]]) -> Listing:
-    """Write names and sizes as they come, then read them.
+def write_listing(path: Path, objects: Iterable[tuple[str, int, int]]) -> Listing:
+    """Write names, sizes and versions as they come, then read them.
 
     Args:
         path: The file to make.
-        objects: Names in the order of their bytes, none twice, and sizes in bytes.
+        objects: Names in the order of their bytes, none twice, sizes in bytes, and versions.
 
     Raises:
         ValueError: They come in another order.
@@ -132,15 +143,16 @@ def write_listing(path: Path, objects: Iterable[tuple[str, int]]) -> Listing:
     with pq.ParquetWriter(path, _COLUMNS, compression="zstd", use_dictionary=False) as file:
         while True:
             names: list[str] = []
-            sizes = array("q")
-            for name, size in islice(source, GROUP):
+            sizes, versions = array("q"), array("q")
+            for name, size, version in islice(source, GROUP):
                 if name <= before and (before or names):
                     raise ValueError(f"{name!r} comes after {before!r}")
                 names.append(name)
                 sizes.append(size)
+                versions.append(version)
                 before = name
             if not names:
                 break
             firsts.append(names[0])
-            file.write_table(pa.table([pa.array(names), pa.array(sizes)], schema=_COLUMNS))
+            file.write_table(pa.table([pa.array(names), pa.array(sizes), pa.array(versions)], schema=_COLUMNS))
     return Listing(path, firsts)

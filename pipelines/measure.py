@@ -10,6 +10,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.mlflow_limits import metric_names
+from pipelines.plain import plain
 from pipelines.wrong_labels import label_errors
 from weakseg.selection import query_statistics
 from weakseg.supervision import annotation_seconds, masks_seconds
@@ -44,7 +45,7 @@ def measure(
             scored = ledger.read_table(f"{ledger.round(round - 1)}/scored.parquet")
         ledger.write_json(
             f"{folder}/statistics.json",
-            evaluate.plain(
+            plain(
                 query_statistics(
                     ledger.read_table(f"{folder}/queries.parquet"),
                     given(ledger.read_table(f"{folder}/labels.parquet")),

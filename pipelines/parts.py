@@ -4,14 +4,16 @@ Each actor loads the model once and is then given one part (a Parquet file of a 
 comes back is small whatever the pool: the stages reduce inside the actor.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import ray
 import ray.data
 import torch
 
+from pipelines.chunks import ROW_GROUP
 from pipelines.config import Config
 from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
@@ -21,6 +23,12 @@ from weakseg.errors import DataError, ImageError, LedgerError, ResourceError, We
 
 _FAULT = "users fault"
 _RAISED = {kind.__name__: kind for kind in (DataError, ImageError, LedgerError, ResourceError)}
+
+
+AT_ONCE = ROW_GROUP
+"""Decoded images of a part that an actor holds: a part of tiles may have thousands."""
+
+_Row = TypeVar("_Row")
 
 
 class PartWorker(Protocol):
@@ -86,6 +94,13 @@ def over_parts(
         if _FAULT in table.column_names:
             raise _RAISED.get(table["kind"][0].as_py(), WeaksegError)(table[_FAULT][0].as_py())
         yield table
+
+
+def grouped(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """A part's images, so many at a time that memory does not grow with the part."""
+    left = iter(rows)
+    while group := list(islice(left, AT_ONCE)):
+        yield group
 
 
 def model_files(ledger: Ledger, round: int) -> dict[str, Any]:

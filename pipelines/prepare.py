@@ -20,7 +20,7 @@ from pipelines.data_files import open_files
 from pipelines.ledger.layout import SUCCESS, pool_key, pool_lock_key
 from pipelines.manifest import encode, finish, made_with
 from pipelines.pool import Pool
-from pipelines.sources import Census, census, write_listing
+from pipelines.sources import Census, census, changed, write_listing
 from pipelines.storage import Storage, open_storage
 from weakseg.datasets import Coarse, open_layout
 from weakseg.errors import DataError, ResourceError
@@ -100,6 +100,8 @@ def run(
         compactness=config.superpixels.compactness,
         coarse=_coarse(config),
     )
+    if (file := changed(storage, found)) is not None:
+        _tell_changed(job, file, console)
     worked = 0
     if not _complete(job):
         with _only_one(job, console):
@@ -150,6 +152,21 @@ def prepare(config: Config, console: Console) -> dict[str, Any]:
 def quarantine_path(storage: Storage, result: PoolResult) -> str:
     """Where the list of quarantined files lies."""
     return storage.address(f"{pool_key(result.digest)}/quarantine.parquet")
+
+
+def _tell_changed(job: Job, file: str, console: Console | None) -> None:
+    """Names and sizes know a pool, so a file that was corrected in place would not be read anew."""
+    folder = job.storage.address(pool_key(job.digest))
+    if not job.storage.exists(f"{pool_key(job.digest)}/{SUCCESS}"):
+        raise DataError(
+            f"{file} was written anew while its pool was being prepared, which would hold some files as they were "
+            f"before; delete {folder} and start again"
+        )
+    if console is not None:
+        console.line(
+            f"warning: {file} was written anew since {folder} was made from it, which is used as it is; if more than "
+            "its time has changed, delete that folder and the runs that use it, and start again"
+        )
 
 
 def _complete(job: Job) -> bool:

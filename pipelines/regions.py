@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from pipelines.budgets import image_budgets
 from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.members import Voting
-from pipelines.parts import load_model, over_parts
-from pipelines.pool import Pool
+from pipelines.parts import grouped, load_model, over_parts
+from pipelines.pool import Pool, PoolImage
 from weakseg.acquisition import region_scores
 from weakseg.selection import representative_pixel, select_regions
 from weakseg.supervision import RegionIndex
@@ -40,29 +41,32 @@ class RegionLister:
 
     def __call__(self, part: int) -> pa.Table:
         """One row per region of the part's training images."""
-        rows = list(self._pool.images(part, split="train", segments=True))
-        predictions = None
-        if self._model is not None and self._voting is not None:
-            predictions = self._voting.probabilities(self._model, rows, round=self._round)
         tables = [LISTED.empty_table()]
-        for row in rows:
-            assert row.segments is not None
-            yx_S2 = representative_pixel(row.segments)
-            score_S, majority_S = np.zeros(len(yx_S2), np.float32), np.zeros(len(yx_S2), np.int64)
-            if predictions is not None:
-                probs_CHW = next(predictions)
-                found = region_scores(probs_CHW, torch.from_numpy(row.segments).to(probs_CHW.device))
-                score_S, majority_S = found.score_S.cpu().numpy(), found.majority_S.cpu().numpy()
-            columns = {
-                "index": np.full(len(yx_S2), row.index, np.int64),
-                "segment": np.arange(len(yx_S2), dtype=np.int32),
-                "y": yx_S2[:, 0],
-                "x": yx_S2[:, 1],
-                "score": score_S,
-                "majority": majority_S,
-            }
-            tables.append(pa.table(columns).cast(LISTED))
+        for rows in grouped(self._pool.images(part, split="train", segments=True)):
+            predictions = None
+            if self._model is not None and self._voting is not None:
+                predictions = self._voting.probabilities(self._model, rows, round=self._round)
+            tables += [_listed(row, None if predictions is None else next(predictions)) for row in rows]
         return pa.concat_tables(tables)
+
+
+def _listed(row: PoolImage, probs_CHW: Tensor | None) -> pa.Table:
+    """The regions of an image, with what a prediction thinks of them."""
+    assert row.segments is not None
+    yx_S2 = representative_pixel(row.segments)
+    score_S, majority_S = np.zeros(len(yx_S2), np.float32), np.zeros(len(yx_S2), np.int64)
+    if probs_CHW is not None:
+        found = region_scores(probs_CHW, torch.from_numpy(row.segments).to(probs_CHW.device))
+        score_S, majority_S = found.score_S.cpu().numpy(), found.majority_S.cpu().numpy()
+    columns = {
+        "index": np.full(len(yx_S2), row.index, np.int64),
+        "segment": np.arange(len(yx_S2), dtype=np.int32),
+        "y": yx_S2[:, 0],
+        "x": yx_S2[:, 1],
+        "score": score_S,
+        "majority": majority_S,
+    }
+    return pa.table(columns).cast(LISTED)
 
 
 def choose(

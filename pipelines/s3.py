@@ -136,28 +136,38 @@ def _client(endpoint: str | None, attempts: int) -> Any:
     # boto3 itself reads AWS_DEFAULT_REGION only.
     session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     try:
-        return session.client("s3", endpoint_url=endpoint, config=config)
+        made = session.client("s3", endpoint_url=endpoint, config=config)
     except ValueError as error:
         raise ResourceError(f"S3: {without_credentials(one_line(error))}; set AWS_ENDPOINT_URL_S3 right") from error
+    if urlsplit(made.meta.endpoint_url).path.strip("/"):
+        raise ResourceError(
+            f"S3: the endpoint {without_credentials(made.meta.endpoint_url)} has a path, which Ray cannot ask; "
+            "set AWS_ENDPOINT_URL_S3 to one without"
+        )
+    return made
 
 
-def filesystem() -> arrow_fs.S3FileSystem:
+def filesystem(*, attempts: int = ATTEMPTS) -> arrow_fs.S3FileSystem:
     """Arrow's file system of the same endpoint and region, for what Ray reads and writes; it takes ``bucket/key``.
 
     It is picklable and holds no credentials: each process finds its own. Not for forked children, in which the
     threads behind it are gone.
+
+    Args:
+        attempts: How often a request is made before its failure counts.
     """
     meta = client().meta
     url = urlsplit(meta.endpoint_url)
-    own = not str(url.hostname).endswith((".amazonaws.com", ".amazonaws.com.cn"))
     region = meta.region_name if meta.region_name not in (None, "aws-global") else "us-east-1"
+    # Arrow finds these by itself, and then names the bucket in the host; any other it has to be told.
+    standard = ("s3.amazonaws.com", f"s3.{region}.amazonaws.com", f"s3.{region}.amazonaws.com.cn")
     return arrow_fs.S3FileSystem(
-        endpoint_override=url.netloc if own else None,
+        endpoint_override=None if url.netloc in standard else url.netloc,
         scheme=url.scheme,
         region=region,
         connect_timeout=CONNECT_SECONDS,
         request_timeout=READ_SECONDS,
-        retry_strategy=arrow_fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        retry_strategy=arrow_fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
         # A small file is then one put, which may be repeated. The end of an upload in parts may not: if the reply to it
         # is lost, the second try finds no upload, and Ray's own small files (Train's list of checkpoints) would fail a
         # run.

@@ -10,6 +10,13 @@ from botocore import exceptions as boto
 
 from weakseg.errors import ResourceError
 
+_READING = "s3:ListBucket on the bucket and s3:GetObject below the prefix"
+
+_WRITING = (
+    "s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, "
+    "and s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload below the prefix"
+)
+
 
 def code(error: boto.ClientError) -> str:
     """S3's name of what is wrong, or the HTTP status where the reply had no body: NoSuchKey, 404, ..."""
@@ -17,11 +24,12 @@ def code(error: boto.ClientError) -> str:
 
 
 @contextmanager
-def refusals(what: str) -> Iterator[None]:
+def refusals(what: str, *, reading: bool = False) -> Iterator[None]:
     """Turn what S3 refuses for good into the one line that a user can act on; what passes was tried again before.
 
     Args:
         what: The setting and its address: ``storage.root s3://bucket/prefix``. Never anything secret.
+        reading: Whether nothing is ever written there, for which fewer rights will do.
 
     Raises:
         ResourceError: For any of boto's errors in the block.
@@ -29,7 +37,7 @@ def refusals(what: str) -> Iterator[None]:
     try:
         yield
     except boto.ClientError as error:
-        raise ResourceError(f"{what}: {_refusal(error)}") from error
+        raise ResourceError(f"{what}: {_refusal(error, reading)}") from error
     except (boto.NoCredentialsError, boto.PartialCredentialsError) as error:
         raise ResourceError(
             f"{what}: no AWS credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
@@ -50,17 +58,14 @@ def refusals(what: str) -> Iterator[None]:
         raise ResourceError(f"{what}: S3 cannot be used ({one_line(error)})") from error
 
 
-def _refusal(error: boto.ClientError) -> str:
+def _refusal(error: boto.ClientError, reading: bool) -> str:
     """What S3 refuses and what to do about it."""
     refused = f"{error.operation_name}: {code(error)}"
     match code(error):
         case "NoSuchBucket":
             return "there is no such bucket; create it or name another"
         case "AccessDenied" | "403" | "AllAccessDisabled" | "AccountProblem":
-            return (
-                f"access denied ({refused}); the credentials need s3:ListBucket and s3:ListBucketMultipartUploads on "
-                "the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload below the prefix"
-            )
+            return f"access denied ({refused}); the credentials need {_READING if reading else _WRITING}"
         case (
             "InvalidAccessKeyId"
             | "SignatureDoesNotMatch"

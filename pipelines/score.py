@@ -18,7 +18,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.members import Voting
-from pipelines.parts import load_model, model_files, over_parts
+from pipelines.parts import grouped, load_model, model_files, over_parts
 from pipelines.pool import Pool
 from weakseg import seeding
 from weakseg.acquisition import entropy
@@ -64,32 +64,33 @@ class Scorer:
         columns: dict[str, list[np.ndarray]] = {field.name: [] for field in SCORED if field.name != "image_id"}
         names: list[str] = []
         found = self._pool.images(part, split="train", segments=self._one_per_segment)
-        rows = [row for row in found if self._budgets_N[row.index] > 0]
-        scores = self._voting.scores(self._model, rows, round=self._round)
-        for row, (map_HW, probabilities_at) in zip(rows, scores, strict=True):
-            scores_HW = map_HW.cpu().numpy()
-            exclude_HW = np.zeros(scores_HW.shape, bool)
-            asked_N2 = self._asked.asked(row.index)
-            exclude_HW[asked_N2[:, 0], asked_N2[:, 1]] = True
-            chosen_N2 = select_pixels(
-                scores_HW,
-                int(self._budgets_N[row.index]),
-                top_fraction=self._top_fraction,
-                exclude_HW=exclude_HW,
-                segments_HW=row.segments,
-                rng=seeding.generator(self._seed, "select", round=self._round, image_id=row.image_id),
-            )
-            y, x = chosen_N2[:, 0], chosen_N2[:, 1]
-            entropy_N = np.full(len(y), np.nan, np.float32)
-            if probabilities_at is not None:
-                entropy_N = entropy(probabilities_at(y, x)[None, :, :, None])[0, :, 0].cpu().numpy()
-            names += [row.image_id] * len(y)
-            columns["index"].append(np.full(len(y), row.index, np.int64))
-            columns["y"].append(y.astype(np.int32))
-            columns["x"].append(x.astype(np.int32))
-            columns["score"].append(scores_HW[y, x].astype(np.float32))
-            columns["entropy"].append(entropy_N)
-            columns["rank"].append(np.arange(len(y), dtype=np.int32))
+        for group in grouped(found):
+            rows = [row for row in group if self._budgets_N[row.index] > 0]
+            scores = self._voting.scores(self._model, rows, round=self._round)
+            for row, (map_HW, probabilities_at) in zip(rows, scores, strict=True):
+                scores_HW = map_HW.cpu().numpy()
+                exclude_HW = np.zeros(scores_HW.shape, bool)
+                asked_N2 = self._asked.asked(row.index)
+                exclude_HW[asked_N2[:, 0], asked_N2[:, 1]] = True
+                chosen_N2 = select_pixels(
+                    scores_HW,
+                    int(self._budgets_N[row.index]),
+                    top_fraction=self._top_fraction,
+                    exclude_HW=exclude_HW,
+                    segments_HW=row.segments,
+                    rng=seeding.generator(self._seed, "select", round=self._round, image_id=row.image_id),
+                )
+                y, x = chosen_N2[:, 0], chosen_N2[:, 1]
+                entropy_N = np.full(len(y), np.nan, np.float32)
+                if probabilities_at is not None:
+                    entropy_N = entropy(probabilities_at(y, x)[None, :, :, None])[0, :, 0].cpu().numpy()
+                names += [row.image_id] * len(y)
+                columns["index"].append(np.full(len(y), row.index, np.int64))
+                columns["y"].append(y.astype(np.int32))
+                columns["x"].append(x.astype(np.int32))
+                columns["score"].append(scores_HW[y, x].astype(np.float32))
+                columns["entropy"].append(entropy_N)
+                columns["rank"].append(np.arange(len(y), dtype=np.int32))
         arrays = {name: np.concatenate(values) if values else [] for name, values in columns.items()}
         return pa.table({**arrays, "image_id": names}).select(SCORED.names).cast(SCORED)
 

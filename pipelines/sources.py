@@ -7,8 +7,7 @@ import dataclasses
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
@@ -18,11 +17,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.files import making, temporary_folder
 from pipelines.ledger.layout import pool_key, sources_key
 from pipelines.storage import Storage
 from pipelines.storage.tables import written_to
 from weakseg.datasets import Files, Layout, Source, member
-from weakseg.errors import DataError, ResourceError
+from weakseg.errors import DataError
 
 FORMAT = 2
 """Of the pool's files; another one is another pool."""
@@ -38,9 +38,16 @@ _ROWS_AT_ONCE = 1024
 _PLAIN: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
 """A chunk has some tens of rows: dictionaries and bounds would be larger than these."""
 
+_WHAT = "the list of images"
+
 _row = attrgetter(*(field.name for field in dataclasses.fields(Source)))
 
-_COLUMNS = pa.schema([(field.name, pa.string()) for field in dataclasses.fields(Source)])
+_FIELDS = [field.name for field in dataclasses.fields(Source)]
+
+_VERSIONS = ["image_version", "mask_version"]
+"""Of the files, beside the names and sizes that the digest covers: a copied data set has other ones."""
+
+_COLUMNS = pa.schema([*((name, pa.string()) for name in _FIELDS), *((name, pa.int64()) for name in _VERSIONS)])
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,13 @@ class Census:
         digest: Of the pool that they make.
         sources: How many there are.
         folder: Holds their list until nothing refers to it.
+        versions: A digest of when their files were written.
     """
 
     digest: str
     sources: int
     folder: "tempfile.TemporaryDirectory[str]" = field(compare=False, repr=False)
+    versions: str = field(default="", compare=False)
 
     @property
     def chunk(self) -> int:
@@ -84,17 +93,17 @@ def census(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, int
         ResourceError: This machine's disk is full.
     """
     hasher = _hasher(layout, size=size, tile=tile)
-    sources, count = _streamed(layout, hasher), 0
-    folder = tempfile.TemporaryDirectory(prefix="weakseg-sources-", ignore_cleanup_errors=True)
-    with written_to(_listing(folder), _COLUMNS, _PLAIN, lambda: _refusing(folder.name)) as writer:
+    sources, count, versions = _streamed(layout, hasher), 0, hashlib.sha256()
+    folder = temporary_folder("weakseg-sources-", _WHAT)
+    with written_to(_listing(folder), _COLUMNS, _PLAIN, lambda: making(_WHAT, folder.name)) as writer:
         while rows := list(islice(sources, _ROWS_AT_ONCE)):
-            columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
-            writer.write(pa.table(columns, schema=_COLUMNS))
+            writer.write(pa.table([list(column) for column in zip(*rows, strict=True)], schema=_COLUMNS))
+            versions.update(repr([row[-2:] for row in rows]).encode())
             count += len(rows)
     if not count:
         where = getattr(layout, "root", None)
         raise DataError(f"data.layout {layout.name}: no images{f' in {where}' if where else ''}; put some there")
-    return Census(hasher.hexdigest()[:12], count, folder)
+    return Census(hasher.hexdigest()[:12], count, folder, versions.hexdigest())
 
 
 def write_listing(storage: Storage, found: Census) -> None:
@@ -110,14 +119,35 @@ def write_listing(storage: Storage, found: Census) -> None:
         for file, table in enumerate(_cut(listing, CHUNKS_PER_FILE * found.chunk)):
             with storage.table_writer(sources_key(found.digest, file), _COLUMNS, **_PLAIN) as writer:
                 writer.write(table, row_group_size=found.chunk)
-    storage.write_bytes(done, b"")
+    storage.write_bytes(done, found.versions.encode())
+
+
+def changed(storage: Storage, found: Census) -> str | None:
+    """The first file that was written anew since its pool's list was, None where all are as they were.
+
+    Older lists do not tell. A million files cost one request where nothing has changed.
+    """
+    try:
+        known = storage.read_bytes(f"{pool_key(found.digest)}/sources/_SUCCESS")
+    except OSError:  # none yet, or whoever writes will say what is wrong
+        return None
+    if known in (b"", found.versions.encode()):
+        return None
+    with pq.ParquetFile(_listing(found.folder)) as listing:
+        for file, table in enumerate(_cut(listing, CHUNKS_PER_FILE * found.chunk)):
+            before = storage.read_table(sources_key(found.digest, file), columns=_VERSIONS)
+            for path, version in (("image", "image_version"), ("mask", "mask_version")):
+                for name, old, new in zip(table[path], before[version], table[version], strict=True):
+                    if old.as_py() != new.as_py():
+                        return str(name)
+    return None
 
 
 def read_chunk(storage: Storage, digest: str, chunk: int) -> list[Source]:
     """The sources of one chunk."""
     file, group = divmod(chunk, CHUNKS_PER_FILE)
     with storage.open_parquet(sources_key(digest, file)) as listing:
-        return [Source(**row) for row in listing.read_row_group(group, use_threads=False).to_pylist()]
+        return [Source(**row) for row in listing.read_row_group(group, columns=_FIELDS, use_threads=False).to_pylist()]
 
 
 def _cut(listing: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
@@ -130,16 +160,6 @@ def _cut(listing: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
             rest = rest.slice(rows)
     if rest.num_rows:
         yield rest
-
-
-@contextmanager
-def _refusing(folder: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"{folder}: the list of images cannot be written ({error}): make room there, or set TMPDIR"
-        ) from error
 
 
 def _listing(folder: "tempfile.TemporaryDirectory[str]") -> Path:
@@ -161,20 +181,23 @@ def _hasher(layout: Layout, *, size: tuple[int, int] | None, tile: tuple[int, in
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
 
 
-def _streamed(layout: Layout, hasher: Any) -> Iterator[Source]:
-    """The sources one by one, feeding the hash on the way."""
+def _streamed(layout: Layout, hasher: Any) -> Iterator[tuple[Any, ...]]:
+    """The rows of the list one by one, feeding the hash on the way."""
     files: Files | None = getattr(layout, "files", None)
     for source in layout.sources():
         row: list[Any] = [*_row(source)]
+        versions: list[int | None] = [None, None]
         if files is not None:
-            row += [_size(files, member(path)[0]) for path in (source.image, source.mask) if path is not None]
+            paths = [None if path is None else member(path)[0] for path in (source.image, source.mask)]
+            row += [_told(files, files.size, path) for path in paths if path is not None]
+            versions = [None if path is None else _told(files, files.version, path) for path in paths]
         hasher.update(json.dumps(row).encode() + b"\n")
-        yield source
+        yield (*_row(source), *versions)
 
 
-def _size(files: Files, path: str) -> int:
+def _told(files: Files, ask: Callable[[str], int], path: str) -> int:
     try:
-        return files.size(path)
+        return ask(path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read in {files.root} ({error.strerror}): restore it and start again"

@@ -1,5 +1,6 @@
 """Where a run is, read off its artefacts: for anyone, while it goes on or after it ended."""
 
+import json
 from typing import Any
 
 from pipelines.config import Config
@@ -7,6 +8,7 @@ from pipelines.console import Console
 from pipelines.console import duration as in_words
 from pipelines.ledger import Ledger, describe
 from pipelines.rounds import count_finished, finished_rounds
+from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
 from pipelines.sweep.status import is_sweep, sweep_status
 from weakseg.supervision import annotation_seconds
@@ -66,7 +68,7 @@ def _step(ledger: Ledger, rounds: int, planned: int, *, alive: bool) -> tuple[st
     settings = ledger.record["config"]
     reported = ledger.exists("report.html") and not alive
     # A run may stop before its last planned round: it has reported then, and no further round is begun.
-    if rounds >= planned or (rounds > 0 and reported and not _begun(ledger, rounds)):
+    if rounds >= planned or (rounds > 0 and reported and not _begun(ledger, rounds) and not _extended(ledger)):
         return ("finished" if reported else "register and report"), None
     if settings["supervision"]["points"]:
         scores = rounds > 0 and settings["labelling"]["acquisition"] != "random"
@@ -80,3 +82,13 @@ def _step(ledger: Ledger, rounds: int, planned: int, *, alive: bool) -> tuple[st
 
 def _begun(ledger: Ledger, round: int) -> bool:
     return bool(ledger.storage.list(ledger.key(ledger.round(round))))
+
+
+def _extended(ledger: Ledger) -> bool:
+    """Whether a run that may have stopped was told since to go on, and has not come to its end again."""
+    record = ledger.record
+    fields = [amendment["field"] for amendment in record["amendments"]]
+    if not any(field == "labelling.rounds" or field.startswith("stop.") for field in fields):
+        return False
+    config = Config.model_validate_json(json.dumps(record["config"]))
+    return stop_reason(config, finished_rounds(ledger), images=len(ledger.pool.index("train"))) is None

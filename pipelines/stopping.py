@@ -5,6 +5,25 @@ from typing import Any
 
 from pipelines.config import Config
 from pipelines.rounds import worth
+from weakseg.errors import WeaksegError
+
+
+def check_budget(config: Config, *, images: int) -> None:
+    """Refuse a budget that the first round would exceed.
+
+    Args:
+        config: Its `labelling` and `stop` sections.
+        images: How many images a round asks about.
+
+    Raises:
+        WeaksegError: The first round asks more.
+    """
+    budget, first = config.stop.budget, images * config.labelling.pixels_per_image
+    if config.supervision.points and budget is not None and first > budget:
+        raise WeaksegError(
+            f"stop.budget: expected at least the {first} labels that the first round asks, got {budget}; "
+            "raise it, or lower labelling.pixels_per_image"
+        )
 
 
 def stop_reason(config: Config, rounds: Sequence[Mapping[str, Any]], *, images: int) -> str | None:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from pipelines.bring import Bring, Keypoints, Maps, Proportions
 from pipelines.config import Config
-from pipelines.config.supervision import Noise
 from pipelines.config.terms import loss_weights
 from pipelines.drawn import Drawn, views
 from pipelines.ledger import Ledger
@@ -148,7 +147,7 @@ def bring(config: Config, ledger: Ledger, labels: pa.Table | None) -> Bring:
         keypoints = Keypoints(masks, sampling.per_class, sampling.radius, config.seed, images)
     proportions = None
     if supervision.proportions and "proportion" in loss_weights(config):
-        plain = supervision.proportions == "masks" and supervision.noise == Noise()
+        plain = supervision.proportions == "masks" and not supervision.noise.active
         again = MaskReader(pool) if plain and config.training.augmentation is not None else None
         proportions = Proportions(_proportions(config, ledger, "train"), again)
     return Bring(

@@ -27,6 +27,7 @@ from pipelines.config.terms import loss_weights, needs_segments
 from pipelines.console import Console
 from pipelines.credentials import hidden, worker_env
 from pipelines.ledger import Ledger
+from pipelines.plain import plain
 from pipelines.pool import Pool
 from pipelines.resources import use_gpu
 from pipelines.storage import Storage
@@ -63,16 +64,17 @@ def run(
         on_epochs: Called with the metrics of all epochs so far, whenever one more is finished.
 
     Returns:
-        One dict of metrics per epoch.
+        One dict of metrics per epoch; None for a loss that was no finite number.
 
     Raises:
         WeaksegError: What the workers found wrong with labels, weights or settings, in their own words.
     """
     model_key, history_key = f"{ledger.round(round)}/model.safetensors", f"{ledger.round(round)}/train/{HISTORY}"
+    storage, folder = ledger.storage, ledger.key(f"{ledger.round(round)}/train/fit-{ledger.config_digest}")
     if ledger.exists(model_key) and ledger.exists(history_key):
+        storage.delete_tree(folder)  # whoever wrote the history may have died before this
         return ledger.read_json(history_key)
     settings = _settings(config, ledger, round)
-    storage, folder = ledger.storage, ledger.key(f"{ledger.round(round)}/train/fit-{settings['digest']}")
     with _watched(console, storage, folder, round, settings["epochs"], on_epochs):
         _fit(config, settings, storage, folder)
     last = f"{folder}/{newest(storage, folder)}"
@@ -80,9 +82,10 @@ def run(
     ledger.write_json(f"{ledger.round(round)}/model.json", spec)
     weights = training_state.trained_weights(state)
     ledger.write_bytes(model_key, save_weights({k: v.contiguous().cpu() for k, v in weights.items()}))
-    ledger.write_json(history_key, state["history"])
+    history: list[dict[str, Any]] = plain(state["history"])
+    ledger.write_json(history_key, history)
     storage.delete_tree(folder)
-    return state["history"]
+    return history
 
 
 def check(config: Config, classes: int) -> None:
@@ -139,7 +142,6 @@ def _settings(config: Config, ledger: Ledger, round: int) -> dict[str, Any]:
     return {
         "pool": pool,
         "segments": bool(needs_segments(config)),
-        "digest": ledger.config_digest,
         "points": ray.put(points),
         "bring": ray.put(bring),
         "validation": None if stopping is None else ray.put(supervise.bring_validation(config, ledger)),

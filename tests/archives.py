@@ -40,6 +40,9 @@ class Archive:
     def size(self, path):
         return self._stored(lambda archive: archive.getinfo(path).file_size, path)
 
+    def version(self, path):
+        return 0
+
     def read(self, path):
         return self._stored(lambda archive: archive.read(path), path)
 

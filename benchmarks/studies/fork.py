@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.ledger.identity import new_record
+from pipelines.versions import versions
+
 FREE = frozenset(
     {"labelling.acquisition", "labelling.committee", "labelling.committee.passes", "labelling.committee.vote"}
 )
@@ -24,7 +27,7 @@ ARTEFACTS = (
 second run goes through the round itself, finds these, and enters the round in its own books."""
 
 
-def fork(root: Path, source: str, target: str, identity: Mapping[str, Any]) -> bool:
+def fork(root: Path, source: str, target: str, identity: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Give a new run the round 0 of another.
 
     Args:
@@ -32,6 +35,7 @@ def fork(root: Path, source: str, target: str, identity: Mapping[str, Any]) -> b
         source: The run that has one.
         target: The run that has nothing yet.
         identity: The target's, by dotted field.
+        config: All its settings, nested by section.
 
     Returns:
         Whether it was done. Not where the target has begun, where the source lacks something, or where they differ in
@@ -50,6 +54,8 @@ def fork(root: Path, source: str, target: str, identity: Mapping[str, Any]) -> b
         copy = partial / "rounds" / "000" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(rounds / name, copy)
+    fresh = new_record(target, identity=identity, config=config, versions=versions())
+    (partial / "run.json").write_text(json.dumps(fresh, indent=1))
     partial.rename(runs / target)  # whole or not at all
     return True
 

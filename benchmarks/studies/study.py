@@ -165,18 +165,18 @@ def _forked(root: Path, settings: tuple[str, ...], command_line: Execute) -> Exe
 
     def execute(run: Run) -> dict[str, Any]:
         if run.shares is not None:
-            fork(root, run.shares, run.name, _identity(root, run, settings))
+            fork(root, run.shares, run.name, *_record(root, run, settings))
         return command_line(run)
 
     return execute
 
 
-def _identity(root: Path, run: Run, settings: tuple[str, ...]) -> dict[str, Any]:
-    """The identity that a run will have, over the pool of the run it shares a round with."""
+def _record(root: Path, run: Run, settings: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Identity and settings that a run will have, over the pool of the run it shares a round with."""
     from pipelines.config import identity, load
 
     record = root / "runs" / str(run.shares) / "run.json"
     if not record.exists():
-        return {}
+        return {}, {}
     config = load(run.recipe, [*run.overrides, *settings, f"storage.root={root}"], verb=run.verb)
-    return identity(config, json.loads(record.read_text())["identity"]["pool"])
+    return identity(config, json.loads(record.read_text())["identity"]["pool"]), config.model_dump(mode="json")

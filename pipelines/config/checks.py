@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from pipelines.config.hosts import loopback
+from pipelines.config.faults import Rule
+from pipelines.config.labelling_checks import asking, people
 from pipelines.config.root import Config
 from pipelines.config.supervision import Noise
 from pipelines.config.terms import loss_weights, needs_segments
 from pipelines.credentials import holds_password
-
-Rule = tuple[tuple[str, ...], str]
-"""The fields that a rule reads, the one to blame first, and what is wrong with it."""
 
 _OWN_SPLITS = {"camvid": "folders", "pannuke": "folds"}
 _OWN_TEST = {
@@ -38,8 +36,8 @@ def broken_rules(config: Config, verb: str = "active") -> Iterator[Rule]:
     yield from _supervision(config, verb)
     yield from _training(config)
     yield from _model(config)
-    yield from _labelling(config)
-    yield from _people(config, verb)
+    yield from asking(config)
+    yield from people(config)
     yield from _rest(config)
 
 
@@ -110,6 +108,11 @@ def _supervision(config: Config, verb: str) -> Iterator[Rule]:
         yield ("supervision.keypoints", "supervision.points"), "expected masks where supervision.points is false"
     if supervision.noise != Noise() and not supervision.proportions:
         yield ("supervision.noise", "supervision.proportions"), "only counts with supervision.proportions; remove it"
+    if supervision.masks and not config.loss.mask:
+        yield (
+            ("supervision.masks", "loss.mask"),
+            "only counts with a weight loss.mask, which is 0: masks would be paid for and not read; set it to false",
+        )
     for kind in ("masks", "coarse", "proportions", "keypoints"):
         if getattr(supervision.share, kind) < 1 and not getattr(supervision, kind):
             yield (
@@ -149,7 +152,7 @@ def _whole_images(config: Config) -> Iterator[Rule]:
     supervision, augmentation = config.supervision, config.training.augmentation
     if "proportion" not in loss_weights(config) or augmentation is None:
         return
-    if supervision.proportions == "masks" and supervision.noise == Noise():
+    if supervision.proportions == "masks" and not supervision.noise.active:
         return  # counted anew in what is seen
     if augmentation.may_crop(config.data.size or config.data.tile):
         yield (
@@ -228,54 +231,6 @@ def _model(config: Config) -> Iterator[Rule]:
             ("loss.assignment", "model.upsampling"),
             f"needs learned superpixels, but model.upsampling is {model.upsampling}; set it to superpixel "
             "(with model.architecture fcn16), or the weight to 0",
-        )
-
-
-def _labelling(config: Config) -> Iterator[Rule]:
-    labelling, committee = config.labelling, config.labelling.committee
-    if committee is not None and config.model.dropout == 0:
-        yield (
-            ("labelling.committee", "model.dropout"),
-            "needs a model with dropout, but model.dropout is 0: all its members would be one; set it, such as 0.2",
-        )
-    if committee is not None and labelling.acquisition == "random":
-        yield ("labelling.committee", "labelling.acquisition"), "only counts where a prediction is scored; remove it"
-    if labelling.acquisition == "mutual_information" and committee is None:
-        yield (
-            ("labelling.acquisition", "labelling.committee"),
-            "mutual_information needs a committee; set labelling.committee, such as {passes: 20}",
-        )
-    if labelling.acquisition == "mutual_information" and committee is not None and committee.vote == "hard":
-        yield (
-            ("labelling.committee.vote", "labelling.acquisition"),
-            "expected soft for mutual_information, which compares the members with their mean; remove it",
-        )
-
-
-def _people(config: Config, verb: str) -> Iterator[Rule]:
-    labelling = config.labelling
-    browser, people = labelling.browser, labelling.annotator == "browser"
-    if people and not loopback(browser.host) and not browser.annotators:
-        yield (
-            ("labelling.browser.annotators", "labelling.browser.host"),
-            f"expected names where labelling.browser.host is {browser.host}, which others can reach: each gets a link "
-            "of their own; set it, such as [anna, ben]",
-        )
-    for name in ("repeat", "control"):
-        if getattr(labelling, name) and not people:
-            yield (f"labelling.{name}", "labelling.annotator"), "only counts where people answer; remove it"
-    if people and labelling.error_rate:
-        yield ("labelling.error_rate", "labelling.annotator"), "only counts for the oracle; remove it"
-    for kind in ("proportions", "coarse"):
-        if getattr(config.supervision, kind) == "people" and not people:
-            yield (
-                (f"supervision.{kind}", "labelling.annotator"),
-                "people answer only where labelling.annotator is browser; set it",
-            )
-    if config.supervision.coarse == "people" and config.data.tile is not None:
-        yield (
-            ("supervision.coarse", "data.tile"),
-            "people draw on whole images only: set data.tile to null, or take polygons from a file",
         )
 
 

@@ -52,6 +52,11 @@ def parse(text: str) -> Any:
     return value
 
 
+def _as_written(node: yaml.Node | None, value: Any) -> Any:
+    """A name as its source has it, of which YAML may make another number (010 is 8), a truth or a date."""
+    return node.value if isinstance(node, yaml.ScalarNode) and not isinstance(value, str | None) else value
+
+
 def is_file(path: Path) -> bool:
     """Whether a path is a file; no file has a name that is too long for one."""
     try:
@@ -123,7 +128,8 @@ def read(place: Path | str, *, field: str = "--config") -> dict[str, Any]:
     """
     try:
         data = place.read_bytes() if isinstance(place, Path) else _fetch(place, field)
-        content = parse(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        content = parse(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{place}: cannot be read: {error}"]) from error
     except yaml.YAMLError as error:
@@ -132,6 +138,9 @@ def read(place: Path | str, *, field: str = "--config") -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise ConfigError([f"{place}: expected sections such as data: and training:, got {str(content)[:60]!r}"])
+    if "run" in content:
+        nodes = {key.value: node for key, node in yaml.compose(text, _Loader).value}
+        content["run"] = _as_written(nodes.get("run"), content["run"])
     return {str(name): value for name, value in content.items()}
 
 
@@ -141,7 +150,7 @@ def _fetch(address: str, field: str) -> bytes:
 
     place = s3.Address.parse(address)
     try:
-        with refusals(f"{field} {address}"):
+        with refusals(f"{field} {address}", reading=True):
             return s3.read(place.bucket, place.prefix)
     except FileNotFoundError:
         raise ConfigError([f"{field}: no such file: {address}"]) from None
@@ -169,6 +178,8 @@ def override(content: dict[str, Any], assignments: list[str]) -> list[str]:
             continue
         try:
             value = parse(text)
+            if path == ["run"]:
+                value = _as_written(yaml.compose(text, _Loader), value)
         except yaml.YAMLError as error:
             faults.append(f"--set {assignment}: {_yaml_fault(error)}")
             continue

@@ -12,6 +12,9 @@ from pipelines.config.document import closest
 
 Path = tuple[str, ...]
 
+Rule = tuple[tuple[str, ...], str]
+"""Of a rule that is broken, the dotted fields that it reads, the one to blame first, and what is wrong with it."""
+
 
 def validation_faults(error: ValidationError, model: type[BaseModel], content: dict[str, Any]) -> dict[Path, str]:
     """Pydantic's errors as one line per field.
@@ -110,15 +113,15 @@ def _choices(field: FieldInfo) -> list[str]:
 def _unknown(name: str, owner: type[BaseModel], model: type[BaseModel]) -> str:
     """The fault of a name that is no field."""
     known = [*(["base"] if owner is model else []), *owner.model_fields]
-    elsewhere = [".".join(path) for path in _paths(model) if path[-1] == name]
+    elsewhere = [".".join(path) for path in paths(model) if path[-1] == name]
     hint = f" (did you mean {elsewhere[0]}?)" if elsewhere else closest(name, known)
     return f"unknown {'section or field' if owner is model else 'field'}{hint}; expected one of {', '.join(known)}"
 
 
-def _paths(model: type[BaseModel], prefix: Path = ()) -> Iterator[Path]:
+def paths(model: type[BaseModel], prefix: Path = ()) -> Iterator[Path]:
     """The paths of all fields, sections before what they hold."""
     for name in model.model_fields:
         yield (*prefix, name)
         inner = section(model, name)
         if inner:
-            yield from _paths(inner, (*prefix, name))
+            yield from paths(inner, (*prefix, name))

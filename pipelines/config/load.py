@@ -64,11 +64,8 @@ def load(source: str, overrides: Sequence[str] = (), *, verb: str = "active") ->
         # a section whose every line is commented out, but for one that may be null
         if content.get(name, ...) is None and Config.model_fields[name].default is not None:
             content[name] = {}
-    run = content.get("run")
-    if run is None:
+    if content.get("run") is None:
         content["run"] = re.sub(r"[^A-Za-z0-9._-]+", "-", stack[0].file.stem).strip("-._") or "run"
-    elif isinstance(run, int) and not isinstance(run, bool):
-        content["run"] = str(run)
     config, faults = _check(content, _expand(content, strict=verb not in _LOOKING), verb)
     lines += [f"{faults[path]}{origin(path, stack, given)}" for path in sorted(faults, key=_rank)]
     if config is not None and not lines and verb == "sweep":

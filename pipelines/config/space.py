@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-
 from pipelines.config.document import closest
-from pipelines.config.faults import show
+from pipelines.config.faults import paths, show
 from pipelines.config.root import Config
 from pipelines.config.sweep import Sweep
 
@@ -156,27 +154,13 @@ def _unknown(name: str) -> str | None:
     if section in Config.model_fields and section not in SWEPT:
         why = _WHY.get(section, "it changes nothing that is learned")
         return f"cannot be swept: {why}; fields of {', '.join(SWEPT)} can"
+    known = [".".join(path) for path in paths(Config) if path[0] in SWEPT and len(path) > 1]
     if not rest and section in SWEPT:
-        return f"a whole section cannot be swept; name one of its fields, such as {section}.{_names(section)[0]}"
-    known = [path for section in SWEPT for path in _names(section, prefix=f"{section}.")]
+        first = next(field for field in known if field.startswith(f"{section}."))
+        return f"a whole section cannot be swept; name one of its fields, such as {first}"
     if name not in known:
         return f"unknown field{closest(name, known)}; fields of {', '.join(SWEPT)} can be swept"
     return None
-
-
-def _names(section: str, prefix: str = "") -> list[str]:
-    """The dotted fields of a section and of the sections in it."""
-
-    def below(model: type[BaseModel], prefix: str) -> Iterator[str]:
-        for name, field in model.model_fields.items():
-            yield f"{prefix}{name}"
-            for member in (field.annotation, *getattr(field.annotation, "__args__", ())):
-                if isinstance(member, type) and issubclass(member, BaseModel):
-                    yield from below(member, f"{prefix}{name}.")
-
-    model = Config.model_fields[section].annotation
-    assert isinstance(model, type)
-    return list(below(model, prefix))
 
 
 def _values(value: Any) -> Iterator[str]:

@@ -18,6 +18,11 @@ class Noise(Section):
     normalise: Literal["softmax", "clip"] = setting("softmax", expected="softmax or clip")
     clusters: int | None = setting(None, expected="null or a whole number from 1", ge=1)
 
+    @property
+    def active(self) -> bool:
+        """Whether proportions are made worse at all."""
+        return self.sigma > 0 or self.clusters is not None
+
 
 class Sampling(Section):
     """Keypoints taken from masks, or made from labelled points.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from pipelines.config import digest
-from pipelines.ledger.identity import new_record, reopened
+from pipelines.ledger.identity import new_record, reopened, rounds_of, with_rounds
 from pipelines.ledger.layout import configured_coarse_table, configured_holdout, round_folder, run_key
 from pipelines.ledger.lease import HEARTBEAT_SECONDS, Lease, alive, read_owner
 from pipelines.storage import Storage
@@ -47,6 +47,7 @@ class Ledger:
         config: Mapping[str, Any],
         versions: Mapping[str, str],
         *,
+        adds_rounds: bool = True,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> Self:
         """Own a run until the ``with`` block or :meth:`close` ends it: a new one, or one that goes on.
@@ -59,13 +60,15 @@ class Ledger:
             identity: The settings that decide its result; they cannot change. `pool` is the pool's digest.
             config: All settings, nested by section and JSON-able; `labelling.rounds` may only grow.
             versions: Of the libraries at work, by name.
+            adds_rounds: Whether there will be rounds after the first; else the run keeps the number it has on record,
+                a new one 1.
             heartbeat: Seconds between signs of life.
 
         Returns:
             The ledger, holding the lease.
 
         Raises:
-            LedgerError: If another driver owns the run, or it was started with another identity.
+            LedgerError: If another driver owns the run, it was started with another identity, or its record is gone.
             ResourceError: If the storage cannot be written.
         """
         lease = Lease(storage, run, heartbeat=heartbeat)
@@ -74,10 +77,14 @@ class Ledger:
             # Only an owner may do so: what is unfinished now, a dead driver has left.
             storage.sweep(run_key(run))
             key = f"{run_key(run)}/{RECORD}"
+            stored = _decode(storage.read_bytes(key), key) if storage.exists(key) else None
+            if not adds_rounds:
+                config = with_rounds(config, 1 if stored is None else rounds_of(stored))
             fresh = new_record(run, identity=identity, config=config, versions=versions)
-            if storage.create_once(key, _encode(fresh)):
+            if stored is None:
+                _refuse_leftovers(storage, run)
+                storage.create_once(key, _encode(fresh))
                 return cls(storage, run, record=fresh, lease=lease)
-            stored = _decode(storage.read_bytes(key), key)
             before = stored
             changed = (fresh["identity"], fresh["config"]) != (stored["identity"], stored["config"])
             if changed and _nothing_done(storage, run):
@@ -124,7 +131,7 @@ class Ledger:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The content of `run.json`: run, id, created, identity, config, versions, mlflow, amendments."""
+        """The content of `run.json`: run, id, created, identity, config, versions, amendments."""
         return self._record
 
     @property
@@ -217,12 +224,6 @@ class Ledger:
         self._check()
         self.storage.write_table(self.key(key), table)
 
-    def remember(self, **mlflow: Any) -> None:
-        """Add to the MLflow ids in `run.json`. Raises as :meth:`write_bytes`."""
-        record = {**self._record, "mlflow": {**self._record["mlflow"], **mlflow}}
-        self.write_json(RECORD, record)
-        self._record = record
-
     def labels(self, up_to: int | None = None) -> pa.Table:
         """All labels of the rounds so far, in the order in which they were written.
 
@@ -255,6 +256,16 @@ def _nothing_done(storage: Storage, run: str) -> bool:
     prefix = f"{run_key(run)}/"
     written = (RECORD, "owner.", f"{SUPERVISION}/")
     return all(key.removeprefix(prefix).startswith(written) for key in storage.list(run_key(run)))
+
+
+def _refuse_leftovers(storage: Storage, run: str) -> None:
+    """Make sure that a run without a record has nothing of one before it, whose settings nobody knows any more."""
+    if not _nothing_done(storage, run):
+        raise LedgerError(
+            f"run {run}: {storage.address(run_key(run))} holds finished work without its {RECORD}, which says by what "
+            f"settings; restore {RECORD} from a backup, delete the folder, or choose another name with --set run=NAME"
+        )
+    storage.delete_tree(f"{run_key(run)}/{SUPERVISION}")
 
 
 def _encode(value: Any) -> bytes:

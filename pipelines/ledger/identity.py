@@ -36,7 +36,6 @@ def new_record(
         "identity": _plain(identity),
         "config": _plain(config),
         "versions": _plain(versions),
-        "mlflow": {},
         "amendments": [],
     }
 
@@ -82,6 +81,16 @@ def reopened(
     for field, old, new in differences(record["versions"], _plain(versions)):
         amendments.append({"at": at, "field": f"versions.{field}", "old": old, "new": new})
     return {**record, "config": _plain(config), "versions": _plain(versions), "amendments": amendments}
+
+
+def rounds_of(record: Mapping[str, Any]) -> int:
+    """How many rounds a run is to have."""
+    return int(record["config"]["labelling"]["rounds"])
+
+
+def with_rounds(config: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """Settings, nested by section, with another number of rounds."""
+    return {**config, "labelling": {**config["labelling"], "rounds": rounds}}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = "") -> list[tuple[str, Any, Any]]:

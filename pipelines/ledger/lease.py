@@ -134,7 +134,9 @@ def refuse_owned(storage: Storage, run: str) -> None:
 
     Raises:
         LedgerError: As :meth:`Lease.acquire`, which is what decides.
+        ResourceError: If the storage does not answer.
     """
+    storage.reach()
     if storage.is_local:
         if read_owner(storage, run) is not None:
             _locked(storage, run).release()

@@ -4,7 +4,6 @@ Nothing is renamed there: a file is made on the local disk and put in one reques
 under a condition, which the server must know (:meth:`Bucket.check` finds out).
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs as arrow_fs
 
 from pipelines import s3
-from pipelines.files import refusing
+from pipelines.files import making, temporary_folder
 from pipelines.s3_refusals import refusals
 from pipelines.storage import claim, objects, probe
 from pipelines.storage.tables import TableWriter, written_to
@@ -248,9 +247,10 @@ class Bucket:
             ResourceError: If S3 refuses, or the local disk on which the file is made.
         """
         found = self.at.key(key)
-        with tempfile.TemporaryDirectory(prefix="weakseg-") as folder:
+        what = f"{PurePosixPath(key).name} on its way to {self.root}"
+        with temporary_folder("weakseg-", what) as folder:
             file = Path(folder, PurePosixPath(key).name)
-            with written_to(file, schema, options, lambda: refusing(folder, file.name)) as writer:
+            with written_to(file, schema, options, lambda: making(what, folder)) as writer:
                 yield writer
             with self._asking():
                 objects.send(self.at.bucket, found, file)
@@ -270,12 +270,12 @@ class Bucket:
         held.acquire(wait=wait)
         return held
 
-    def check(self) -> None:
-        """Find out whether the storage can be used, by doing all that is done with it.
+    def reach(self) -> None:
+        """Find out soon whether the storage answers; raises as :meth:`check`."""
+        probe.reach(self.at, self._what)
 
-        Raises:
-            ResourceError: If S3 refuses something, or does not know puts under a condition.
-        """
+    def check(self) -> None:
+        """Do all that is done with it; ResourceError if S3 refuses something, or knows no puts under a condition."""
         probe.check(self.at, self._what)
 
     @property

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as arrow_fs
 
-from pipelines.files import TEMPORARY, Lock, beside, flush, make_folder, reason, refusing
+from pipelines.files import TEMPORARY, Lock, beside, flush, link, make_folder, reason, refusing
 from pipelines.storage.tables import TableWriter, written_to
 from weakseg.errors import ResourceError
 
@@ -86,7 +86,7 @@ class Folder:
             True if this call made the file, False if it was there already (and is left as it is).
 
         Raises:
-            ResourceError: If the storage cannot be written.
+            ResourceError: If the storage cannot be written or has no hard links.
         """
         path = self.local_path(key)
         with refusing(self.root, key):
@@ -94,10 +94,8 @@ class Folder:
             try:
                 temporary.write_bytes(data)
                 flush(temporary)
-                # A hard link, unlike a rename, fails where the name is taken.
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
+                if not link(self.root, temporary, path):
+                    return False
             finally:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
@@ -262,6 +260,11 @@ class Folder:
         probe = f"probe-{secrets.token_hex(4)}{TEMPORARY}"
         self.write_bytes(probe, b"weakseg")
         self.local_path(probe).unlink(missing_ok=True)
+        self.create_once(probe, b"weakseg")
+        self.local_path(probe).unlink(missing_ok=True)
+
+    def reach(self) -> None:
+        """A folder is always there, or is made."""
 
     def _walk(self, prefix: str) -> Iterator[str]:
         root = Path(self.root)

@@ -118,5 +118,8 @@ class Storage(Protocol):
             BlockingIOError: If another holds it and ``wait`` is false.
         """
 
+    def reach(self) -> None:
+        """Find out soon whether the storage answers; ResourceError if it does not."""
+
     def check(self) -> None:
         """Find out whether the storage can be used, by doing it; ResourceError if it cannot."""

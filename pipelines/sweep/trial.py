@@ -1,5 +1,6 @@
 """A trial in its own process: a whole `active` or `train` run, by the code of the command line."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,9 +75,10 @@ def run(task: Task, report: Report) -> dict[str, Any]:
         nonlocal told
         for epoch, row in enumerate(rows[told:], start=told + 1):
             if stopping is not None:
-                stopping.update(epoch, row["val_loss"], nn.Identity())
+                loss = math.nan if row["val_loss"] is None else float(row["val_loss"])
+                stopping.update(epoch, loss, nn.Identity())
                 last = epoch == training.epochs or stopping.over(epoch)
-                report({"step": epoch, "score": -float(row["val_loss"]), "last": last})
+                report({"step": epoch, "score": -loss, "last": last})
         told = max(told, len(rows))
 
     trial = active.Trial(RelayedTracker(task.mailbox), task.parent_run_id, on_round, on_epochs)

@@ -111,6 +111,15 @@ def test_marks_that_consoles_leave_for_folders_are_no_images(s3_root, tmp_path):
     assert list(opened("folder", root).sources()) == expected
 
 
+def test_a_version_is_that_of_the_content(s3_root, tmp_path):
+    address = Address.parse(upload(write_folder(tmp_path / "data"), s3_root))
+    seen = []
+    for data in (b"a", b"b", b"a"):
+        put(address, "images/own.png", data)
+        seen.append(BucketFiles(address).version("images/own.png"))
+    assert seen[0] == seen[2] != seen[1]
+
+
 class TestParts:
     """Files of which parts are read."""
 

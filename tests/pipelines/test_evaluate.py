@@ -12,6 +12,7 @@ import tiny
 from pipelines import evaluate
 from pipelines.masks import MaskReader
 from pipelines.parts import load_model, model_files
+from pipelines.plain import plain
 from weakseg.inference import predict
 
 
@@ -46,7 +47,7 @@ def test_published_means_are_given_beside_the_one_over_all_classes() -> None:
 
 
 def test_calibration_of_nothing_changes_nothing() -> None:
-    found = evaluate.plain(evaluate._calibration(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), None))
+    found = plain(evaluate._calibration(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), None))
     assert found["temperature"] == 1.0
     assert found["ece"] is None
     assert sum(found["before"]["pixels"]) == 0
@@ -79,11 +80,6 @@ def test_sampled_pixels_are_read_as_arrays_and_are_those_of_lists() -> None:
         assert given.tobytes() == np.array(row["logits"], np.float32).tobytes()
         assert classes.tobytes() == np.array(row["labels"], np.int64).tobytes()
     assert len(found) == len(sizes)
-
-
-def test_plain_is_json() -> None:
-    value = {"a": np.array([1.0, np.nan]), "b": np.int64(3), "c": (np.float32(0.5), None, "x")}
-    assert evaluate.plain(value) == {"a": [1.0, None], "b": 3, "c": [0.5, None, "x"]}
 
 
 @pytest.mark.ray

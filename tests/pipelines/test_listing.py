@@ -26,7 +26,7 @@ def small_groups():
 @settings(deadline=None)
 def test_it_answers_as_a_plain_set_of_names_would(path, names):
     ordered = sorted(names, key=str.encode)
-    found = write_listing(path, ((name, number) for number, name in enumerate(ordered)))
+    found = write_listing(path, ((name, number, -number) for number, name in enumerate(ordered)))
     for number, name in enumerate(ordered):
         assert found.size(name) == number
     folders = {f"{name.rpartition('/')[0]}/" for name in names if "/" in name}
@@ -43,7 +43,7 @@ def test_it_answers_as_a_plain_set_of_names_would(path, names):
 
 
 def test_marks_of_folders_are_no_files(path):
-    found = write_listing(path, [("a/", 0), ("b", 1), ("c/", 0), ("c/d", 2)])
+    found = write_listing(path, [("a/", 0, 0), ("b", 1, 0), ("c/", 0, 0), ("c/d", 2, 0)])
     assert list(found.children("")) == [("a", True), ("b", False), ("c", True)]
     assert list(found.children("a/")) == []
     assert found.has_folder("a/")
@@ -51,7 +51,7 @@ def test_marks_of_folders_are_no_files(path):
 
 
 def test_little_is_held(path):
-    found = write_listing(path, ((f"{number:06d}", number) for number in range(3000)))
+    found = write_listing(path, ((f"{number:06d}", number, 0) for number in range(3000)))
     assert sum(1 for _ in found.children("")) == 3000
     assert sum(found.size(f"{number:06d}") for number in reversed(range(3000))) == sum(range(3000))
     assert len(found._held) <= 2
@@ -60,4 +60,4 @@ def test_little_is_held(path):
 @pytest.mark.parametrize("names", [["b", "a"], ["a", "a"], ["a", "b", "c", "d", "c"], ["a", "b", "c", "c"]])
 def test_another_order_is_refused(path, names):
     with pytest.raises(ValueError, match="comes after"):
-        write_listing(path, ((name, 0) for name in names))
+        write_listing(path, ((name, 0, 0) for name in names))

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from pipelines import prepare
 from pipelines.chunks import attempt_chunk
+from pipelines.console import Console
 from pipelines.pool import Pool
 from pipelines.storage import open_storage
 from weakseg.errors import DataError, ResourceError, WeaksegError
@@ -116,6 +118,34 @@ def test_a_killed_run_makes_only_what_is_missing(configured, storage, chunk_by_c
     assert changed and all(key.endswith("part-000001.parquet") for key in changed)  # noqa: PT018
     assert {key: storage.read_table(key) for key in whole} == contents
     assert not list(Path(storage.root).rglob("*.tmp"))
+
+
+def test_a_file_that_is_corrected_in_place_is_told(configured, storage, data, chunk_by_chunk, capsys, monkeypatch):
+    """Uncompressed files keep their size, by which a pool is known."""
+    mask = sorted((data / "masks").iterdir())[7]
+    written = mask.stat().st_mtime_ns
+
+    def correct(path):
+        content = bytearray(path.read_bytes())
+        content[-20] ^= 1
+        path.write_bytes(content)
+        os.utime(path, ns=(written + 10**9, written + 10**9))
+
+    with monkeypatch.context() as killed:
+        killed.setattr(prepare, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare.run(configured(), storage)
+    correct(mask)
+    with pytest.raises(DataError, match=rf"masks/{mask.name} was written anew while .*delete .*/pools/"):
+        prepare.run(configured(), storage)
+    os.utime(mask, ns=(written, written))
+    prepare.run(configured(), storage, console=Console())
+    assert "written anew" not in capsys.readouterr().out
+    correct(mask)
+    made = len(chunk_by_chunk)
+    prepare.run(configured(), storage, console=Console())
+    assert f"warning: masks/{mask.name} was written anew since" in capsys.readouterr().out
+    assert len(chunk_by_chunk) == made
 
 
 def test_killed_before_the_manifest_nothing_is_made_again(configured, storage, chunk_by_chunk, monkeypatch):

@@ -54,6 +54,37 @@ def test_s3_addresses_are_told_from_paths(tmp_path):
     assert not s3.is_s3("s3/b")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "override"),
+    [
+        (None, None),
+        ("https://s3.eu-central-1.amazonaws.com", None),
+        ("https://s3.dualstack.eu-central-1.amazonaws.com", "s3.dualstack.eu-central-1.amazonaws.com"),
+        (
+            "https://bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com/",
+            "bucket.vpce-1.s3.eu-central-1.vpce.amazonaws.com",
+        ),
+        ("http://127.0.0.1:9", "127.0.0.1:9"),
+    ],
+)
+def test_arrow_asks_the_endpoint_that_boto_asks(endpoint, override, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    if endpoint is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    made = []
+    monkeypatch.setattr(s3.arrow_fs, "S3FileSystem", lambda **options: made.append(options))
+    s3.filesystem()
+    assert made[0]["endpoint_override"] == override
+
+
+def test_an_endpoint_with_a_path_is_refused(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://host/storage/v1/s3")
+    with pytest.raises(ResourceError, match=r"^S3: .*https://host/storage/v1/s3 has a path.*AWS_ENDPOINT_URL_S3"):
+        s3.client()
+
+
 @pytest.mark.s3
 def test_objects_go_there_and_come_back(s3_root):
     address = Address.parse(s3_root)

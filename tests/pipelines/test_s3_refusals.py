@@ -34,6 +34,13 @@ def test_refusals_say_what_to_do(code, words):
     assert "\n" not in str(raised.value)
 
 
+def test_who_only_reads_needs_no_right_to_write():
+    error = ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
+    with pytest.raises(ResourceError, match=r"s3:ListBucket on the bucket and s3:GetObject below the prefix$"):
+        with refusals("data.path s3://b", reading=True):
+            raise error
+
+
 def test_no_credentials_is_one_line(monkeypatch):
     for name in list(os.environ):
         if name.startswith("AWS_"):

@@ -6,6 +6,7 @@ import pytest
 import stored_run
 
 from pipelines.console import Console
+from pipelines.ledger import Ledger
 from pipelines.status import status
 from weakseg.errors import LedgerError
 
@@ -75,6 +76,25 @@ def test_the_step_is_the_first_without_its_artefact(
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     result = asked(root)
     assert (result["step"], result["round"], result["labels"]) == (step, round, labels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "round"),
+    [
+        ({"labelling": {"rounds": 3}}, "score", 2),
+        ({"labelling": {"rounds": 3}, "stop": {"budget": 80}}, "finished", None),
+    ],
+)
+def test_a_reported_run_that_is_given_more_rounds_is_not_finished_before_they_end(
+    root: Path, changes: dict[str, dict[str, int]], step: str, round: int | None
+) -> None:
+    with stored_run.opened(root) as (_, ledger):
+        record = ledger.record
+    plain = {**record["config"], **{name: {**record["config"][name], **values} for name, values in changes.items()}}
+    with Ledger.open(ledger.storage, "stored", record["identity"], plain, record["versions"]):
+        pass
+    result = asked(root)
+    assert (result["step"], result["round"], result["planned"]) == (step, round, 3)
 
 
 def test_nothing_is_measured_before_the_first_evaluation(root: Path) -> None:

@@ -1,11 +1,13 @@
 """When the rounds end."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from pipelines.config import load
-from pipelines.stopping import stop_reason
+from pipelines.stopping import check_budget, stop_reason
+from weakseg.errors import WeaksegError
 
 
 def rounds(*miou: float, labels: int = 100) -> list[dict[str, Any]]:
@@ -26,6 +28,14 @@ def test_ends_after_the_last_round() -> None:
 def test_budget_is_never_exceeded(budget: int, ends: bool) -> None:
     config = load("demo", ["labelling.rounds=9", "labelling.pixels_per_image=10", f"stop.budget={budget}"])
     assert (stop_reason(config, rounds(0.1), images=10) is not None) is ends
+
+
+@pytest.mark.parametrize(("budget", "enough"), [(100, True), (99, False)])
+def test_a_budget_that_the_first_round_would_exceed_is_refused(budget: int, enough: bool) -> None:
+    config = load("demo", ["labelling.pixels_per_image=10", f"stop.budget={budget}"])
+    with nullcontext() if enough else pytest.raises(WeaksegError, match=r"^stop\.budget: .* 100 .*, got 99; .*"):
+        check_budget(config, images=10)
+    check_budget(load("demo", ["supervision={points: false, masks: true}", "stop.budget=1"], verb="train"), images=10)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,12 @@ def test_noise_changes_training_images_only_and_the_same_way_each_time(root: Pat
         assert weights == {"proportion": 1.0, "mask": 1.0}
 
 
+def test_without_noise_proportions_are_counted_anew_however_noise_would_be_normalised(root: Path):
+    settings = ("supervision.proportions=masks", "supervision.noise.normalise=clip")
+    with opened(root, "clip", *settings) as (config, ledger):
+        assert supervise.bring(config, ledger, None).proportions.masks is not None
+
+
 def test_shares_are_exact_and_nested(root: Path):
     kept = []
     for share in (0.3, 0.6):

@@ -60,6 +60,13 @@ class Files(Protocol):
             OSError: There is none, or it cannot be read.
         """
 
+    def version(self, path: str) -> int:
+        """A number of 64 bits that is another one where the file was written anew.
+
+        Raises:
+            OSError: There is none, or it cannot be read.
+        """
+
     def read(self, path: str) -> bytes:
         """All bytes of a file.
 
@@ -110,6 +117,10 @@ class LocalFiles:
     def size(self, path: str) -> int:
         """The size of a file in bytes."""
         return self.local(path).stat().st_size
+
+    def version(self, path: str) -> int:
+        """When a file was last written, in nanoseconds."""
+        return self.local(path).stat().st_mtime_ns
 
     def read(self, path: str) -> bytes:
         """All bytes of a file."""

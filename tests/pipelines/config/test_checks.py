@@ -82,6 +82,21 @@ BROKEN = {
         "labelling.rounds=1",
     ],
     "supervision.noise: only counts with supervision.proportions; remove it": ["supervision.noise.sigma=0.1"],
+    "supervision.masks: only counts with a weight loss.mask, which is 0": ["supervision.masks=true", "loss.mask=0"],
+    "labelling.one_per_segment: only counts where pixels are asked, not regions; remove it": [
+        "labelling.one_per_segment=true",
+        "labelling.acquisition=region",
+    ],
+    "labelling.committee: only counts with supervision.points; remove it": [
+        "supervision={points: false, masks: true}",
+        "labelling={rounds: 1, committee: {passes: 5}}",
+        "model.dropout=0.2",
+    ],
+    "labelling.error_rate: only counts with supervision.points; remove it": [
+        "supervision={points: false, masks: true}",
+        "labelling={rounds: 1, error_rate: 0.1}",
+    ],
+    "labelling.answered_share: only counts where people answer; remove it": ["labelling.answered_share=0.9"],
     "supervision.share.masks: only counts with supervision.masks; remove it": ["supervision.share.masks=0.5"],
     "supervision.share.keypoints: only counts for keypoints from masks; remove it": [
         "supervision.keypoints=labels",
@@ -157,6 +172,7 @@ def test_training_once_on_masks_needs_no_other_rounds(verb: str):
     "settings",
     [
         ["supervision.proportions=masks"],  # counted anew in every crop
+        ["supervision.proportions=masks", "supervision.noise.normalise=clip"],  # of noise that there is none of
         ["supervision.proportions=masks", "supervision.noise.sigma=0.1", "training.augmentation.scale=[0.5, 1.0]"],
         ["supervision.proportions=masks", "supervision.noise.clusters=5", "training.augmentation=null"],
         ["supervision.proportions=masks", "supervision.noise.sigma=0.1", "loss.proportion=0"],

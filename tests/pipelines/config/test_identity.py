@@ -22,7 +22,6 @@ def of(*overrides: str) -> dict[str, object]:
         "storage.root=/elsewhere",
         "evaluate.test=false",
         "run=other",
-        "labelling.answered_share=0.5",
         "labelling.browser.port=1",
         "labelling.browser.annotators=[a, b]",
         "labelling.holdout=0.3",  # nobody is held out where the oracle answers
@@ -31,6 +30,10 @@ def of(*overrides: str) -> dict[str, object]:
 def test_what_may_change_is_no_part_of_it(override: str):
     assert load("demo", [override]) != load("demo")
     assert of(override) == of()
+
+
+def test_how_many_answers_are_waited_for_may_change():
+    assert of("labelling.annotator=browser", "labelling.answered_share=0.5") == of("labelling.annotator=browser")
 
 
 @pytest.mark.parametrize(

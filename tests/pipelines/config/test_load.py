@@ -227,3 +227,16 @@ def test_a_config_that_no_file_can_be():
         load("~nobody-here/x.yaml")
     with pytest.raises(ConfigError, match="^--config: no such file: x"):
         load(f"{'x' * 300}.yaml")
+
+
+@pytest.mark.parametrize("name", ["010", "007", "0x10", "1_000", "12", "1.50", "2024-01-02", "1e3", "true"])
+def test_a_run_is_named_as_it_is_written(name: str, tmp_path: Path):
+    assert load("demo", [f"run={name}"]).run == name
+    file = tmp_path / "some.yaml"
+    file.write_text(f"base: demo\nrun: {name}\n")
+    assert load(str(file)).run == name
+
+
+def test_a_time_is_no_name():
+    with pytest.raises(ConfigError, match="run: expected a name .*, got .1:30"):
+        load("demo", ["run=1:30"])

@@ -57,10 +57,9 @@ def test_artefacts_come_back_under_the_runs_own_keys(storage):
 def test_run_json_is_made_once_and_found_again(storage):
     with opened(storage) as ledger:
         first = ledger.record
-        ledger.remember(parent="run-1")
-        ledger.remember(experiment="7")
+        ledger.write_json("run.json", {**first, "mlflow": {}})  # as older versions have it
     with opened(storage) as ledger:
-        assert ledger.record == {**first, "mlflow": {"parent": "run-1", "experiment": "7"}}
+        assert ledger.record == {**first, "mlflow": {}}
         assert ledger.id == first["id"]
     stored = json.loads(storage.read_bytes("runs/demo/run.json"))
     assert stored == ledger.record
@@ -98,12 +97,43 @@ def test_a_run_in_which_nothing_was_done_may_become_another(storage):
         opened(storage)
 
 
+def test_rounds_without_their_record_are_not_taken_over(storage):
+    """Whoever deletes run.json alone, or is interrupted while deleting a run, leaves rounds of unknown settings."""
+    with opened(storage) as ledger:
+        ledger.write_bytes("rounds/000/_SUCCESS", b"")
+    storage.delete_tree("runs/demo/run.json")
+    with pytest.raises(LedgerError, match=r"runs/demo holds .* without its run\.json.*delete"):
+        opened(storage, identity={**IDENTITY, "seed": 1})
+    assert not storage.exists("runs/demo/run.json")
+    storage.delete_tree("runs/demo/rounds")
+    storage.write_bytes("runs/demo/supervision/proportions/part-000000.parquet", b"of a file that is not known")
+    with opened(storage, identity={**IDENTITY, "seed": 1}) as ledger:
+        assert not ledger.exists("supervision")
+
+
 def test_more_rounds_are_written_down_at_once(storage):
     with opened(storage) as ledger:
         ledger.write_bytes("rounds/000/queries.parquet", b"")
     with opened(storage, config={**CONFIG, "labelling": {"rounds": 5}}):
         (amendment,) = Ledger.read(storage, "demo").record["amendments"]
     assert (amendment["field"], amendment["old"], amendment["new"]) == ("labelling.rounds", 3, 5)
+
+
+@pytest.mark.parametrize("other", [1, 10])
+def test_who_adds_no_round_leaves_their_number_alone(storage, other):
+    config = {**CONFIG, "labelling": {"rounds": other}}
+    with opened(storage) as ledger:
+        ledger.write_bytes("rounds/002/queries.parquet", b"")
+    with Ledger.open(storage, "demo", IDENTITY, config, {"torch": "2"}, adds_rounds=False) as ledger:
+        assert ledger.record["config"] == CONFIG
+        assert ledger.record["amendments"] == []
+    with opened(storage):
+        pass
+    with Ledger.open(storage, "once", IDENTITY, config, {"torch": "2"}, adds_rounds=False) as ledger:
+        ledger.write_bytes("rounds/000/queries.parquet", b"")
+        assert ledger.record["config"]["labelling"] == {"rounds": 1}
+    with opened(storage, "once", config={**CONFIG, "labelling": {"rounds": 2}}):
+        pass
 
 
 def test_the_digest_is_of_the_identity_alone(storage):
@@ -130,7 +160,6 @@ def test_every_commit_checks_that_the_run_is_still_ours(storage):
             lambda: ledger.write_json("a", 2),
             lambda: ledger.write_bytes("a", b"2"),
             lambda: ledger.write_table("a", pa.table({"a": [2]})),
-            lambda: ledger.remember(a=2),
         ):
             with pytest.raises(LedgerError, match="lost its lease.*process 7 on host h"):
                 write()

@@ -248,3 +248,19 @@ def test_no_message_repeats_what_is_secret(storage, monkeypatch):
     assert secret not in str(raised.value)
     assert secret not in repr(storage)
     assert Address.parse(storage.root) == storage.at
+
+
+def test_a_full_local_disk_is_told_as_such(monkeypatch):
+    """A Parquet file is made there first; another storage.root would not help."""
+    storage = open_storage("s3://bucket/prefix")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.storage.tables.pq.ParquetWriter.write_table", full)
+        with pytest.raises(ResourceError, match=r"^/.*: part-0\.parquet .* cannot be written .*No space.*set TMPDIR$"):
+            storage.write_table("images/part-0.parquet", pa.table({"a": [1]}))
+    monkeypatch.setattr("tempfile.TemporaryDirectory.__init__", full)
+    with pytest.raises(ResourceError, match=r"^/.*: part-0\.parquet .* cannot be written .*No space.*set TMPDIR$"):
+        storage.write_table("images/part-0.parquet", pa.table({"a": [1]}))

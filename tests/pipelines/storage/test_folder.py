@@ -22,6 +22,16 @@ def storage(tmp_path: Path) -> Storage:
     return open_storage(tmp_path / "root")
 
 
+def test_a_file_system_without_hard_links_is_told_by_the_check(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(ResourceError, match=r"cannot make hard links .*storage\.root=FOLDER"):
+        open_storage(tmp_path).check()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_opening_makes_nothing_and_a_relative_root_stays_where_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     storage = open_storage("data")

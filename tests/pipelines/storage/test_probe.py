@@ -1,8 +1,10 @@
 import pytest
 from botocore.exceptions import ClientError
+from pyarrow import fs as arrow_fs
 
 from pipelines import s3
-from pipelines.storage import open_storage
+from pipelines.ledger import refuse_owned
+from pipelines.storage import open_storage, probe
 from pipelines.storage.bucket import Bucket
 from weakseg.errors import ResourceError
 
@@ -46,6 +48,30 @@ def test_the_right_to_see_unfinished_uploads_is_missed_at_the_start(storage, mon
     monkeypatch.setattr(s3.client(attempts=4), "list_multipart_uploads", refuse)
     with pytest.raises(ResourceError, match=r"access denied .*s3:ListBucketMultipartUploads"):
         storage.check()
+
+
+def test_arrow_must_find_what_boto_wrote(storage, monkeypatch):
+    """Ray Train and Tune go through it."""
+    monkeypatch.setattr(
+        s3, "filesystem", lambda **_: arrow_fs.SubTreeFileSystem("/nowhere", arrow_fs.LocalFileSystem())
+    )
+    with pytest.raises(ResourceError, match=r"^storage\.root s3://.*Arrow, and so Ray, does not find"):
+        storage.check()
+    assert storage.list() == []
+
+
+def test_whether_a_run_is_owned_is_asked_for_no_longer_than_the_check(storage, monkeypatch):
+    attempts, real = [], s3.client
+
+    def client(**options):
+        attempts.append(options.get("attempts"))
+        return real(attempts=1)
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setattr(s3, "client", client)
+    with pytest.raises(ResourceError, match="cannot connect to S3 at http://127.0.0.1:9"):
+        refuse_owned(storage, "demo")
+    assert attempts == [probe.ATTEMPTS]
 
 
 def test_a_server_that_is_not_there_is_one_line_soon(storage, monkeypatch):
