@@ -14,7 +14,7 @@ import stored_run
 from PIL import Image
 
 from pipelines.config import load, recipes
-from pipelines.sweep.plan import planned
+from pipelines.sweep.plan import listed_points, trials
 from weakseg.datasets.classes import Classes
 from weakseg.supervision import read_polygons, read_proportions
 
@@ -76,7 +76,7 @@ def test_the_sweep_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CAMVID", str(tmp_path))
     monkeypatch.setenv("WEAKSEG_SQUEEZENET", str(tmp_path / "weights"))
     config = load(str(tmp_path / "mine.yaml"), verb="sweep")
-    assert (config.run, planned(config)) == ("mine", 27)
+    assert (config.run, len(trials(config, listed_points(config) or []))) == ("mine", 27)
 
 
 def commands() -> list[list[str]]:

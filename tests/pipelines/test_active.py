@@ -92,7 +92,7 @@ def test_no_stricter_rule_ends_before_rounds_that_are_there(
     stored_run.write(tmp_path)
     if not complete:
         (tmp_path / "runs/stored/rounds/001/_SUCCESS").unlink()
-    monkeypatch.setattr(active, "_finished_round", lambda driver, round: stored_run.rounds(driver.ledger)[round])
+    monkeypatch.setattr(active, "_round", lambda driver, round: stored_run.rounds(driver.ledger)[round])
     monkeypatch.setattr(active, "_finish", lambda driver, rounds, reason: {"rounds": len(rounds), "reason": reason})
     with stored_run.opened(tmp_path) as (_, ledger):
         plan = stored_run.config(tmp_path, "labelling.rounds=9", "stop.budget=1")

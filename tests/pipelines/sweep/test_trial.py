@@ -53,7 +53,8 @@ def test_every_round_is_reported_and_the_one_after_which_the_run_ends_as_the_las
     @contextmanager
     def opened(config, console, trial):
         pool = SimpleNamespace(index=lambda split: range(2))
-        yield active.Driver(config, SimpleNamespace(pool=pool), None, "id", console, trial)
+        ledger = SimpleNamespace(pool=pool, exists=lambda key: False, round=str)
+        yield active.Driver(config, ledger, None, "id", console, trial)
 
     monkeypatch.setattr(active, "_driver", opened)
     monkeypatch.setattr(active, "_round", measured)
