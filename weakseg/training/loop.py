@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from weakseg import losses, seeding
 from weakseg.errors import DataError
-from weakseg.training import data, sampler
+from weakseg.training import data, ranks, sampler
 from weakseg.training import state as states
 from weakseg.training.early_stopping import EarlyStopping
 from weakseg.training.epoch import Rows, Step, run_epoch
@@ -183,7 +182,7 @@ def fit(
         )
         # wrapped anew in every epoch: DDP regroups its gradients after the first step, which changes how they round,
         # and a training that goes on from a state starts with the first grouping
-        network = _distributed(model, device) if world > 1 else model
+        network = ranks.wrapped(model, device) if world > 1 else model
         network.train()
         seeding.seed_everything(seed, f"rank {rank}", round=epoch)
         step = Step(network, optimizer, scheduler, scaler, weights, class_weight_C, device, PRECISIONS[precision])
@@ -202,7 +201,7 @@ def fit(
             step, batches, epoch=epoch + 1, steps=steps, before=rows, on_steps=None if on_steps is None else pause
         )
         if validation is not None:
-            _take_over_buffers(model, world)
+            ranks.take_over_buffers(model, world)
             metrics["val_loss"] = validation_loss(
                 model,
                 validation,
@@ -265,18 +264,6 @@ def _go_on(
     return chain([first], batches)
 
 
-def _distributed(model: nn.Module, device: torch.device) -> DistributedDataParallel:
-    """Average gradients over ranks; all start from the weights of rank 0."""
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-
-
-def _take_over_buffers(model: nn.Module, world: int) -> None:
-    """Give all ranks the buffers of rank 0, which are kept: statistics of batch normalisation are each rank's own."""
-    if world > 1:
-        for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, src=0)
-
-
 def _padding(model: nn.Module) -> tuple[float, float, float]:
     """The colour that the model takes to zero: the mean it subtracts, ImageNet's where it has none."""
     mean = getattr(model, "mean", None)
@@ -300,10 +287,4 @@ def _check(*, epochs: int, device: torch.device, precision: str, world: int) -> 
         raise ValueError(f"unknown precision {precision!r}, expected one of: {', '.join(PRECISIONS)}")
     if precision != "fp32" and device.type != "cuda":
         raise ValueError(f"precision {precision} needs a CUDA device, got {device.type}: use fp32 there")
-    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
-    size = torch.distributed.get_world_size() if ready else 1
-    if size != world:
-        raise ValueError(
-            f"world is {world} but torch.distributed {f'has {size} ranks' if ready else 'is not initialised'}: "
-            "call torch.distributed.init_process_group with as many ranks, or train with world=1"
-        )
+    ranks.check_world(world)
