@@ -232,6 +232,10 @@ function undo() {
     tell("One step back.", "undone");
     return;
   }
+  if (line.awaited) {
+    line.past.then(undo);
+    return;
+  }
   const item = line.back(false);
   tell(item ? "Back to the image before." : "Nothing to undo.", "undone");
 }

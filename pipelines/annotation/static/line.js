@@ -30,6 +30,7 @@ export class Line {
     this.last = null;
     this.known = new Map();
     this.older = true; // whether the server may have answers before those in the history
+    this.past = null; // their coming
     this.asking = null;
     frame.held = () => [...new Set(this.items.filter((item) => !item.content).map((item) => item.image.handle))];
     frame.spare = () => {
@@ -47,8 +48,7 @@ export class Line {
 
   /** What waits is sent first, so that the server knows what was answered; then go on at the first open question. */
   async begin() {
-    await this.frame.outbox.settled(3000);
-    await this.#past();
+    await this.#earlier(this.frame.outbox.settled(3000).then(() => this.#past()));
     await this.more();
     if (this.at < 0) this.forward();
   }
@@ -70,7 +70,7 @@ export class Line {
    */
   back(withdraw) {
     const query = this.history.pop();
-    if (this.older && this.history.length < NEAR) this.#past();
+    if (this.older && !this.past && this.history.length < NEAR) this.#earlier(this.#past());
     if (query === undefined) return null;
     const item = this.known.get(query);
     if (withdraw && item.round === this.frame.state.round) this.#put(item, null, 0);
@@ -218,12 +218,23 @@ export class Line {
     });
   }
 
+  /** Whether what was answered last is still on its way here. */
+  get awaited() {
+    return this.history.length === 0 && this.past !== null;
+  }
+
+  #earlier(coming) {
+    this.past = coming.finally(() => {
+      this.past = null;
+    });
+    return this.past;
+  }
+
   /** The next older piece of the history. */
   async #past() {
     // The oldest one known is still current, which the server needs to find it.
     const oldest = this.history.length ? this.frame.outbox.current(this.history[0]) : null;
     const before = oldest ? `&before=${oldest}` : "";
-    this.older = false; // not twice at a time
     try {
       const { history } = await get(`/api/history?kind=${this.kind}&limit=${HISTORY}${before}`);
       for (const entry of history) {
@@ -237,7 +248,6 @@ export class Line {
       this.older = history.length === HISTORY;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.older = true;
       this.frame.fault(error);
     }
   }

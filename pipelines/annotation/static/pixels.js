@@ -68,6 +68,10 @@ function label(classId) {
 }
 
 function undo() {
+  if (line.awaited) {
+    line.past.then(undo);
+    return;
+  }
   const item = line.item;
   const was = line.back(true);
   const again = was?.content ? `Answered ${nameOf(was.content.class)}: another key changes it` : "Taken back: answer it again";

@@ -137,6 +137,10 @@ function same() {
 }
 
 function back() {
+  if (line.awaited) {
+    line.past.then(back);
+    return;
+  }
   const item = line.back(false);
   const what = item ? "Back to change it" : "Nothing to take back";
   setText(byId("last"), what);

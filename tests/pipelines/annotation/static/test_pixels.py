@@ -111,6 +111,25 @@ def test_a_held_key_takes_one_answer_back(visit):
     assert [row.class_id for row in tab.site.desk().answers.since()] == [0, 1, None]
 
 
+def test_a_key_waits_for_what_was_answered_before(visit):
+    tab = visit(images=1, pixels=3)
+    tab.enter()
+    first = tab.shown()
+    tab.press("1")
+    tab.saved()
+    coming = []
+    tab.page.route("**/api/history?*", lambda route: coming.append(route))
+    with tab.page.expect_request("**/api/history?*"):
+        tab.page.reload()
+    expect(tab.page.locator("#count")).to_have_text("1 of 3")
+    tab.page.keyboard.press("Backspace")
+    expect(tab.page.locator("#last")).not_to_have_text("Nothing to take back")
+    coming[0].continue_()
+    assert tab.shown() == first
+    tab.saved()
+    assert [row.class_id for row in tab.site.desk().answers.since()] == [0, None]
+
+
 @pytest.mark.long
 def test_undo_goes_back_further_than_one_piece_of_the_history(visit):
     tab = visit(images=6, pixels=20)
