@@ -149,7 +149,7 @@ def test_onnx_comes_to_a_version_that_was_registered_without(
     assert fetch("models:/scenes/2", case.tracker.uri).view == View(size=stored_run.SIZE, temperature=2.0)
 
 
-def crashed(case: Case, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def crashed(case: Case, monkeypatch: pytest.MonkeyPatch, step: str, **options: Any) -> None:
     """The driver ends right after a step of registering round 0."""
     original = getattr(case.client, step)
 
@@ -160,7 +160,7 @@ def crashed(case: Case, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(case.client, step, crash)
         with pytest.raises(Crash):
-            case.register(0)
+            case.register(0, **options)
 
 
 @pytest.mark.parametrize("step", ["log_model_artifacts", "set_logged_model_tags"])
@@ -271,16 +271,7 @@ def test_without_masks_the_better_estimate_wins(case: Case, accuracy: float, ali
 def test_a_crash_after_any_step_is_finished_by_the_same_command(
     case: Case, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    original = getattr(case.client, step)
-
-    def crash(*arguments: Any, **options: Any) -> None:
-        original(*arguments, **options)
-        raise Crash
-
-    with monkeypatch.context() as patched:
-        patched.setattr(case.client, step, crash)
-        with pytest.raises(Crash):
-            case.register(0, **scores(0.9))
+    crashed(case, monkeypatch, step, **scores(0.9))
     assert case.register(0, **scores(0.9)) == {"name": "scenes", "version": 2, "alias": "champion", "round": 0}
     assert len(case.versions()) == 2
     assert case.aliases() == {"champion": 2}

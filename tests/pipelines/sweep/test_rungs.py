@@ -1,30 +1,14 @@
-import json
 import math
 
 import pytest
+from json_files import JsonFiles
 
 from pipelines.config.sweep import Asha
 from pipelines.sweep.rungs import Rungs
 
 
-class Files:
-    """A ledger's JSON files, in memory."""
-
-    def __init__(self):
-        self.kept = {}
-
-    def exists(self, key):
-        return key in self.kept
-
-    def read_json(self, key):
-        return json.loads(self.kept[key])
-
-    def write_json(self, key, value):
-        self.kept[key] = json.dumps(value)
-
-
 def test_rungs_are_the_grace_times_powers_of_the_reduction():
-    rungs = Rungs(Asha(grace=2, reduction=3), Files())
+    rungs = Rungs(Asha(grace=2, reduction=3), JsonFiles())
     assert not any(rungs.behind("first", step, 1.0) for step in range(1, 30))
     behind = [step for step in range(1, 30) if rungs.behind(f"at {step}", step, 0.0)]
     assert behind == [2, 6, 18]
@@ -35,21 +19,21 @@ def test_rungs_are_the_grace_times_powers_of_the_reduction():
     [(0.9, False), (0.7, False), (0.55, True), (0.1, True), (math.nan, True)],
 )
 def test_a_trial_goes_on_in_the_top_share_of_those_seen_at_its_rung(score: float, behind: bool):
-    rungs = Rungs(Asha(grace=1, reduction=3), Files())
+    rungs = Rungs(Asha(grace=1, reduction=3), JsonFiles())
     for name, seen in {"a": 0.8, "b": 0.2, "c": 0.6, "d": 0.5}.items():
         rungs.behind(name, 1, seen)
     assert rungs.behind("new", 1, score) is behind
 
 
 def test_the_first_at_a_rung_is_not_behind_and_a_score_that_is_none_is_no_measure_for_others():
-    rungs = Rungs(Asha(grace=1, reduction=2), Files())
+    rungs = Rungs(Asha(grace=1, reduction=2), JsonFiles())
     assert not rungs.behind("first", 1, math.nan)
     assert not rungs.behind("second", 1, 0.1)
     assert rungs.behind("third", 1, 0.05)
 
 
 def test_trials_are_compared_with_those_of_earlier_batches_and_calls():
-    files, asha = Files(), Asha(grace=1, reduction=3)
+    files, asha = JsonFiles(), Asha(grace=1, reduction=3)
     Rungs(asha, files).behind("a", 1, 0.5)
     later = Rungs(asha, files)
     assert later.behind("b", 1, 0.4)
@@ -57,7 +41,7 @@ def test_trials_are_compared_with_those_of_earlier_batches_and_calls():
 
 
 def test_a_trial_begun_again_is_judged_as_it_was():
-    files, asha = Files(), Asha(grace=1, reduction=3)
+    files, asha = JsonFiles(), Asha(grace=1, reduction=3)
     rungs = Rungs(asha, files)
     assert not rungs.behind("early", 1, 0.3)
     assert not rungs.behind("better", 1, 0.9)
@@ -68,7 +52,7 @@ def test_a_trial_begun_again_is_judged_as_it_was():
 
 
 def test_nobody_is_stopped_with_all_work_done_but_others_are_compared_with_it():
-    rungs = Rungs(Asha(grace=1, reduction=3), Files())
+    rungs = Rungs(Asha(grace=1, reduction=3), JsonFiles())
     rungs.behind("best", 3, 0.9)
     assert not rungs.behind("done", 3, 0.1, last=True)
     assert not rungs.behind("good", 3, 0.8, last=True)

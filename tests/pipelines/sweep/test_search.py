@@ -1,26 +1,11 @@
 import json
 
+from json_files import JsonFiles
+
 from pipelines.config import load
 from pipelines.sweep.search import ask, batches
 
 FIELDS = "sweep.fields={loss.consistency: {uniform: [0.0, 1.0]}, training.optimizer: [adam, sgd]}"
-
-
-class Files:
-    """A ledger's JSON files, in memory."""
-
-    def __init__(self):
-        self.kept = {}
-
-    def exists(self, key):
-        return key in self.kept
-
-    def read_json(self, key):
-        return json.loads(self.kept[key])
-
-    def write_json(self, key, value):
-        assert key not in self.kept
-        self.kept[key] = json.dumps(value)
 
 
 def sweep(trials: int, *settings: str):
@@ -32,7 +17,7 @@ def good(point) -> float:
 
 
 def test_points_are_written_down_before_they_are_run_and_the_last_batch_is_shorter():
-    files, seen = Files(), []
+    files, seen = JsonFiles(once=True), []
     for batch in batches(sweep(5), files, size=2, score=good):
         assert json.loads(files.kept[f"points/{len(seen):04d}.json"]) == batch
         seen.append(len(batch))
@@ -40,8 +25,8 @@ def test_points_are_written_down_before_they_are_run_and_the_last_batch_is_short
 
 
 def test_a_killed_sweep_goes_on_with_the_same_points():
-    whole = [point for batch in batches(sweep(9), Files(), size=3, score=good) for point in batch]
-    files = Files()
+    whole = [point for batch in batches(sweep(9), JsonFiles(once=True), size=3, score=good) for point in batch]
+    files = JsonFiles(once=True)
     first = batches(sweep(9), files, size=3, score=good)
     next(first), next(first)
     # Another size, as on another cluster: what is written down stays.
@@ -52,7 +37,7 @@ def test_a_killed_sweep_goes_on_with_the_same_points():
 
 
 def test_more_trials_go_on_from_those_there_are():
-    files = Files()
+    files = JsonFiles(once=True)
     few = [point for batch in batches(sweep(4), files, size=4, score=good) for point in batch]
     more = [point for batch in batches(sweep(6), files, size=4, score=good) for point in batch]
     assert more[:4] == few
