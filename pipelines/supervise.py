@@ -147,8 +147,8 @@ def bring(config: Config, ledger: Ledger, labels: pa.Table | None) -> Bring:
         keypoints = Keypoints(masks, sampling.per_class, sampling.radius, config.seed, images)
     proportions = None
     if supervision.proportions and "proportion" in loss_weights(config):
-        plain = supervision.proportions == "masks" and not supervision.noise.active
-        again = MaskReader(pool) if plain and config.training.augmentation is not None else None
+        anew = supervision.counted_anew and config.training.augmentation is not None
+        again = MaskReader(pool) if anew else None
         proportions = Proportions(_proportions(config, ledger, "train"), again)
     return Bring(
         masks=MaskReader(pool) if supervision.masks else None,

@@ -7,7 +7,7 @@ from pipelines.config.faults import Rule
 from pipelines.config.labelling_checks import asking, people
 from pipelines.config.root import Config
 from pipelines.config.supervision import Noise
-from pipelines.config.terms import loss_weights, needs_segments
+from pipelines.config.terms import crops_proportions, loss_weights, needs_segments
 from pipelines.credentials import holds_password
 
 _OWN_SPLITS = {"camvid": "folders", "pannuke": "folds"}
@@ -149,12 +149,7 @@ def _superpixels(config: Config) -> Iterator[Rule]:
 
 def _whole_images(config: Config) -> Iterator[Rule]:
     """Proportions speak of the whole image: they do not hold for a crop of it."""
-    supervision, augmentation = config.supervision, config.training.augmentation
-    if "proportion" not in loss_weights(config) or augmentation is None:
-        return
-    if supervision.proportions == "masks" and not supervision.noise.active:
-        return  # counted anew in what is seen
-    if augmentation.may_crop(config.data.size or config.data.tile):
+    if crops_proportions(config) and not config.supervision.counted_anew:
         yield (
             ("training.augmentation", "supervision.proportions", "training.augmentation.scale"),
             "may crop images (scale above 1, or a crop smaller than them), but proportions hold for whole images only; "

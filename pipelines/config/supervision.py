@@ -94,6 +94,11 @@ class Supervision(Section):
     share: Shares = setting(Shares(), expected="a section of fields")
 
     @property
+    def counted_anew(self) -> bool:
+        """Whether class proportions are those of the masks, so that they are counted anew for what a crop leaves."""
+        return self.proportions == "masks" and not self.noise.active
+
+    @property
     def proportions_file(self) -> str | None:
         """The file of proportions, if that is where they come from."""
         return None if self.proportions in (None, "masks", "people") else self.proportions

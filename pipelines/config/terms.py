@@ -1,7 +1,6 @@
 """Which terms the objective has: those with a weight whose supervision is on."""
 
 from pipelines.config.root import Config
-from pipelines.config.supervision import Noise
 
 
 def loss_weights(config: Config) -> dict[str, float]:
@@ -25,13 +24,17 @@ def reads_maps(config: Config) -> bool:
     return bool(supervision.masks or supervision.coarse or supervision.spread or regions)
 
 
+def crops_proportions(config: Config) -> bool:
+    """Whether the objective reads class proportions of images that may have been cropped."""
+    augmentation = config.training.augmentation
+    if "proportion" not in loss_weights(config) or augmentation is None:
+        return False
+    return augmentation.may_crop(config.data.size or config.data.tile)
+
+
 def more_than_paid(config: Config) -> str | None:
     """What training is told beyond what the bill says that people did, in one line; None = nothing."""
-    supervision, augmentation = config.supervision, config.training.augmentation
-    if "proportion" not in loss_weights(config) or augmentation is None:
-        return None
-    counted = supervision.proportions == "masks" and supervision.noise == Noise()
-    if not counted or not augmentation.may_crop(config.data.size or config.data.tile):
+    if not (crops_proportions(config) and config.supervision.counted_anew):
         return None
     return (
         "class proportions are counted anew in every crop: that is more than an annotator's "

@@ -40,6 +40,7 @@ PROPORTIONS = ["supervision.proportions=masks", "data.size=[48, 64]"]
     ("settings", "told"),
     [
         ([], True),  # the demo crops
+        (["supervision.noise.normalise=clip"], True),  # of no noise
         (["labelling.seconds.proportions=12.5"], True),
         (["training.augmentation={scale: [0.5, 1.5]}"], True),
         (["training.augmentation={scale: [0.5, 1.0], crop: [48, 48]}"], True),
