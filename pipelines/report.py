@@ -1,6 +1,5 @@
 """The report stage: a run as one HTML page that needs nothing beside itself."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from pipelines.config import Config
+from pipelines.config import Config, recorded
 from pipelines.config.terms import more_than_paid
 from pipelines.console import Console
 from pipelines.console import duration as in_words
@@ -118,7 +117,7 @@ def render(ledger: Ledger, rounds: Sequence[Mapping[str, Any]], shown: Sequence[
         masks=sum(pool.manifest["masks"].values()),
         exhibits=[(exhibit, pictures(exhibit, classes)) for exhibit in shown],
         bill=rounds[-1]["bill"],
-        more_than_paid=more_than_paid(Config.model_validate_json(json.dumps(record["config"]))),
+        more_than_paid=more_than_paid(recorded(record["config"])),
         label_errors=rounds[-1]["label_errors"],
         labels_seconds=rounds[-1]["seconds"],
         validation_seconds=rounds[-1]["validation_seconds"],

@@ -1,9 +1,8 @@
 """Where a run is, read off its artefacts: for anyone, while it goes on or after it ended."""
 
-import json
 from typing import Any
 
-from pipelines.config import Config
+from pipelines.config import Config, recorded
 from pipelines.console import Console
 from pipelines.console import duration as in_words
 from pipelines.ledger import Ledger, describe
@@ -90,5 +89,5 @@ def _extended(ledger: Ledger) -> bool:
     fields = [amendment["field"] for amendment in record["amendments"]]
     if not any(field == "labelling.rounds" or field.startswith("stop.") for field in fields):
         return False
-    config = Config.model_validate_json(json.dumps(record["config"]))
+    config = recorded(record["config"])
     return stop_reason(config, finished_rounds(ledger), images=len(ledger.pool.index("train"))) is None

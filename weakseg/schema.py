@@ -79,6 +79,9 @@ PROPORTIONS = pa.schema(
 )
 """The share of every class in an image, in the order of the classes; null = the annotator cannot tell."""
 
+SUM_TOLERANCE = 0.02
+"""How far the sum of an image's proportions may be from 1: people round."""
+
 COARSE = pa.schema(
     [
         ("answer_id", pa.string()),

@@ -2,7 +2,7 @@
 
 from pipelines.config.document import recipes
 from pipelines.config.identity import digest, identity
-from pipelines.config.load import amend, load
+from pipelines.config.load import amend, load, recorded
 from pipelines.config.root import Config
 
-__all__ = ["Config", "amend", "digest", "identity", "load", "recipes"]
+__all__ = ["Config", "amend", "digest", "identity", "load", "recipes", "recorded"]

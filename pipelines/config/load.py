@@ -98,6 +98,11 @@ def amend(config: Config, changes: Mapping[str, Any], *, verb: str = "active", s
     return amended
 
 
+def recorded(settings: Mapping[str, Any]) -> Config:
+    """The configuration in a run's record, which was checked when the run was opened."""
+    return Config.model_validate_json(json.dumps(settings))
+
+
 def _amended(
     plain: Mapping[str, Any], changes: Mapping[str, Any], verb: str, *, strict: bool = True
 ) -> tuple[Config | None, list[str]]:

@@ -1,10 +1,9 @@
 """How far a sweep is, read off its ledger and those of its trials."""
 
-import json
 import re
 from typing import Any
 
-from pipelines.config import Config
+from pipelines.config import recorded
 from pipelines.console import Console
 from pipelines.ledger import Ledger, alive, describe, read_owner
 from pipelines.sweep.plan import planned
@@ -35,7 +34,7 @@ def sweep_status(ledger: Ledger, console: Console) -> dict[str, Any]:
     Returns:
         run, step, done, running (names), planned, owner, best (the recipe's address, None before the end).
     """
-    config = Config.model_validate_json(json.dumps(ledger.record["config"]))
+    config = recorded(ledger.record["config"])
     done, count = finished(ledger), planned(config, ledger)
     trial = re.compile(re.escape(ledger.run) + r"-[0-9a-f]{8}-s\d+")
     names = [name for name in ledger.storage.folders("runs") if trial.fullmatch(name) and name not in done]

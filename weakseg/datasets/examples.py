@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from weakseg import codec
 from weakseg.datasets.tiling import Record
-
-_SUM_TOLERANCE = 0.02
+from weakseg.schema import SUM_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Example:
         if shares_C.ndim != 1 or len(shares_C) == 0:
             raise ValueError(f"{self.image_id}: proportions must be (C,), came {shares_C.shape}")
         total = float(shares_C.sum())
-        whole = abs(total - 1) <= _SUM_TOLERANCE or (len(shares_C) == 1 and total <= 1)
+        whole = abs(total - 1) <= SUM_TOLERANCE or (len(shares_C) == 1 and total <= 1)
         if not np.isnan(shares_C).all() and not (whole and (shares_C >= 0).all()):
             raise ValueError(
                 f"{self.image_id}: proportions must be shares >= 0 that sum to 1 (of one class: from 0 to 1), or all "

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from weakseg.errors import DataError
-from weakseg.supervision.proportions import SUM_TOLERANCE, proportions_table
+from weakseg.schema import SUM_TOLERANCE
+from weakseg.supervision.proportions import proportions_table
 
 _FAULTS_SHOWN = 10
 

@@ -10,11 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from weakseg.errors import DataError
-from weakseg.schema import PROPORTIONS, VOID
+from weakseg.schema import PROPORTIONS, SUM_TOLERANCE, VOID
 from weakseg.supervision.oracle import answer_id
-
-SUM_TOLERANCE = 0.02
-"""How far the sum of an image's proportions may be from 1: people round."""
 
 
 def class_proportions(mask_HW: NDArray[np.integer], classes: int, *, ignore_index: int = VOID) -> NDArray[np.float32]:
