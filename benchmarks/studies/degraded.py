@@ -63,10 +63,11 @@ def degraded_run(group: str, seed: int) -> Run:
 
 
 def plan(levels: Levels, seeds: Sequence[int], done: Done, choices: dict[str, Any]) -> None:
-    """The whole curve of a seed before the next seed."""
-    for seed in seeds:
-        for group in _groups(levels):
-            done(degraded_run(group, seed))
+    """The paper's curve on all seeds first; the whole curve of a seed before the next seed."""
+    for at in levels.values():
+        for seed in seeds:
+            for group in dict.fromkeys([EXACT, *at]):
+                done(degraded_run(group, seed))
 
 
 def summary(levels: Levels, paper: Levels, runs: Records, chosen: Mapping[str, Any]) -> dict[str, Any]:

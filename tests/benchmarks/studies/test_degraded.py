@@ -45,6 +45,14 @@ def test_one_curve_is_whole_before_the_next_seed_begins(tmp_path, quick):
     assert [run.seed for run in command_line.runs] == sorted(run.seed for run in command_line.runs)
 
 
+def test_the_papers_noise_comes_before_ours(tmp_path, quick):
+    command_line = CommandLine(found)
+    carry_out(quick(NOISE_STUDY), tmp_path, command_line)
+    ours = [run.group.startswith("clip") for run in command_line.runs]
+    assert ours == sorted(ours)
+    assert [run.seed for run in command_line.runs if run.group == "softmax-0.5"] == [0, 1, 2]
+
+
 def test_exact_proportions_are_the_run_of_the_study_spss():
     assert degraded.degraded_run("spss", 2) == spss.proportions_run(2)
     assert NOISE_STUDY.root == CLUSTERS_STUDY.root == spss.STUDY.root
