@@ -81,9 +81,6 @@ class Book:
         kept = {key: content[key] for key in content if key not in ("written", "summary", "runs")}
         self._about = kept if about is None else dict(about)
         self.runs: dict[str, dict[str, Any]] = content.get("runs", {})
-        for record in self.runs.values():
-            # what is written at the top speaks of the last call, these runs may be of an earlier one
-            record.setdefault("commit", content.get("commit"))
         self.summary: dict[str, Any] = content.get("summary", {})
 
     def carry_out(self, run: Run, execute: Execute, progress: Callable[[str], None]) -> dict[str, Any]:

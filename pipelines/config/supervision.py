@@ -6,7 +6,7 @@ from pipelines.config.section import NonNegative, Section, Share, setting
 
 
 class Noise(Section):
-    """Proportions made worse on purpose (SPSS, section 4): first noise, then clusters.
+    """Proportions made worse on purpose (SPSS, section 3.2): first noise, then clusters.
 
     Attributes:
         sigma: Standard deviation of the Gaussian noise on each class's proportion; 0 is none.

@@ -16,7 +16,7 @@ from weakseg.models.fcn16 import fcn16
 from weakseg.models.fpn_dilated import fpn_dilated
 from weakseg.models.output import Output
 from weakseg.models.parts import Parts
-from weakseg.models.smp import deeplabv3plus, fpn, unet
+from weakseg.models.smp import ATROUS_RATES, FORMER_RATES, deeplabv3plus, fpn, unet
 from weakseg.models.unet_spss import FILTERS, four_filters, unet_spss
 from weakseg.models.weights import load_encoder, load_strict, read_state
 from weakseg.schema import VOID
@@ -31,7 +31,18 @@ ARCHITECTURES: dict[str, Callable[..., Parts]] = {
     "fcn16": fcn16,
 }
 _UPSAMPLINGS = ("bilinear", "superpixel")
-_SPEC = {"architecture", "encoder", "classes", "weights", "dropout", "upsampling", "filters", "mean", "std"}
+_SPEC = {
+    "architecture",
+    "encoder",
+    "classes",
+    "weights",
+    "dropout",
+    "upsampling",
+    "filters",
+    "atrous_rates",
+    "mean",
+    "std",
+}
 
 
 class SegmentationModel(nn.Module):
@@ -94,6 +105,7 @@ def build_model(
     dropout: float = 0.0,
     upsampling: str = "bilinear",
     filters: int | Sequence[int] | None = None,
+    atrous_rates: Sequence[int] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> SegmentationModel:
@@ -113,6 +125,7 @@ def build_model(
         upsampling: "bilinear" from the head's logits on, or, for fcn16, "superpixel": by learned assignments from
             stride 16 to 4, from there bilinear.
         filters: For unet_spss only: its first block's, doubled from block to block, or all four; None = 16.
+        atrous_rates: For deeplabv3plus only: the dilations of its three atrous convolutions; None = 6, 12, 18.
         mean: Per channel of RGB in 0..1; None = the encoder's own, ImageNet's where it has none.
         std: As `mean`.
 
@@ -133,6 +146,12 @@ def build_model(
         filters = four_filters(FILTERS if filters is None else filters)
     elif filters is not None:
         raise ValueError(f"filters must be null: {architecture} has those of its encoder, came {filters}")
+    if architecture == "deeplabv3plus":
+        atrous_rates = [int(rate) for rate in atrous_rates or ATROUS_RATES]
+        if len(atrous_rates) != 3 or min(atrous_rates) < 1:
+            raise ValueError(f"atrous_rates must be 3 whole numbers above 0, came {atrous_rates}")
+    elif atrous_rates is not None:
+        raise ValueError(f"atrous_rates must be null: {architecture} has no atrous convolutions, came {atrous_rates}")
     if not 1 <= classes <= VOID:
         raise ValueError(f"classes must be between 1 and {VOID} ({VOID} itself means void in a mask), came {classes}")
     if not 0 <= dropout < 1:
@@ -149,7 +168,8 @@ def build_model(
         raise ValueError(f"{architecture} needs an encoder, such as resnet34, came none")
     elif imagenet:
         raise ValueError("unet_spss has no ImageNet weights: name a weights file or none")
-    parts = _parts(architecture, encoder, classes, upsampling=upsampling, filters=filters)
+    options = {"filters": filters, "atrous_rates": atrous_rates}
+    parts = _parts(architecture, encoder, classes, upsampling=upsampling, options=options)
     if encoder is not None and imagenet:
         load_encoder(parts.encoder, imagenet_state(encoder, depth=parts.depth), origin=f"ImageNet for {encoder}")
     elif weights is not None:
@@ -168,6 +188,7 @@ def build_model(
         "dropout": dropout,
         "upsampling": upsampling,
         "filters": filters,
+        "atrous_rates": atrous_rates,
         **numbers,
     }
     return SegmentationModel(parts, **numbers, spec=spec)
@@ -187,16 +208,17 @@ def load(spec: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]) -> Seg
     unknown = spec.keys() - _SPEC
     if unknown:
         raise WeaksegError(f"model spec has fields that this version does not know: {', '.join(sorted(unknown))}")
+    former = {"atrous_rates": FORMER_RATES} if spec["architecture"] == "deeplabv3plus" else {}
     with torch.random.fork_rng(devices=[]):
-        model = build_model(**spec)
+        model = build_model(**{**former, **spec})
     load_strict(model, state_dict, origin=f"a saved {_named(spec['architecture'], spec['encoder'])}")
     return model
 
 
 def _parts(
-    architecture: str, encoder: str | None, classes: int, *, upsampling: str, filters: int | Sequence[int] | None
+    architecture: str, encoder: str | None, classes: int, *, upsampling: str, options: Mapping[str, Any]
 ) -> Parts:
-    options: dict[str, Any] = {} if filters is None else {"filters": filters}
+    options = {name: value for name, value in options.items() if value is not None}
     if architecture == "fcn16":
         options["superpixels"] = upsampling == "superpixel"
     try:

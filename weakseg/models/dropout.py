@@ -11,7 +11,7 @@ _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def insert_dropout(module: nn.Module, p: float, *, without: Collection[nn.Module] = ()) -> None:
-    """Let dropout follow every two-dimensional convolution of a module ("not only in the head": PixelPick, 3.2).
+    """Let dropout follow every two-dimensional convolution of a module (PixelPick, arXiv 2104.06394, section 4.2).
 
     Each convolution gets a child `dropout` without parameters and a hook that calls it: no name of a state dict
     changes, so that weights saved with and without dropout fit each other. The hook is a function of this module:

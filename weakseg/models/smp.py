@@ -3,6 +3,7 @@
 Logits stay at the head's own resolution: `full_resolution` upsamples them, and losses at points need not.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -10,10 +11,17 @@ from torch import nn
 from weakseg.models.encoders import SQUEEZENET
 from weakseg.models.parts import Parts
 
+ATROUS_RATES = (6, 12, 18)
+"""Of DeepLabv3+ on features at stride 16 (Chen et al., arXiv 1802.02611, section 4)."""
 
-def deeplabv3plus(encoder: str, classes: int) -> Parts:
+FORMER_RATES = (12, 24, 36)
+"""The library's default, meant for stride 8, which models had whose spec does not tell."""
+
+
+def deeplabv3plus(encoder: str, classes: int, *, atrous_rates: Sequence[int] = ATROUS_RATES) -> Parts:
     """DeepLabv3+ (Chen et al., arXiv 1802.02611) with the encoder dilated to stride 16; logits at stride 4."""
-    return _parts("DeepLabV3Plus", encoder, multiple=16, classes=classes, encoder_output_stride=16, upsampling=1)
+    dilated: dict[str, Any] = {"encoder_output_stride": 16, "decoder_atrous_rates": tuple(atrous_rates)}
+    return _parts("DeepLabV3Plus", encoder, multiple=16, classes=classes, upsampling=1, **dilated)
 
 
 def fpn(encoder: str, classes: int) -> Parts:

@@ -84,12 +84,12 @@ def test_a_command_can_be_pasted_into_a_shell():
 
 def test_a_book_keeps_of_which_commit_its_runs_are(tmp_path):
     path = tmp_path / "book.json"
-    path.write_text(json.dumps({"commit": "old", "runs": {"a": {"group": "a"}}}))
+    path.write_text(json.dumps({"commit": "old", "runs": {"a": {"group": "a", "commit": "older"}}}))
     book = Book(path, {"commit": "new"})
     validation = {"miou": 0.4, "boundary": {"f1": 0.2}, "calibration": {}}
     row = {"round": 0, "labels_per_image": 1.0, "seconds": 2.0, "bill": {"points": 2.0}, "validation": validation}
     record = book.carry_out(RUN, lambda run: {"rounds": [row], "test": None}, lambda line: None)
     content = json.loads(path.read_text())
-    assert [run["commit"] for run in content["runs"].values()] == ["old", "new"]
+    assert [run["commit"] for run in content["runs"].values()] == ["older", "new"]
     assert content["commit"] == "new"
     assert record["rounds"] == [row | {"validation": {"miou": 0.4, "boundary": {"f1": 0.2}}}]

@@ -142,13 +142,33 @@ SPEC = {
 
 def test_spec_keeps_mean_and_std():
     model = build_model("fcn8", encoder="squeezenet1_0", classes=3, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
-    assert model.spec == {**SPEC, "upsampling": "bilinear", "filters": None}
+    assert model.spec == {**SPEC, "upsampling": "bilinear", "filters": None, "atrous_rates": None}
 
 
 def test_a_spec_from_before_a_field_was_there_loads():
     model = build_model("fcn8", encoder="squeezenet1_0", classes=3, mean=(0.4, 0.4, 0.4), std=(0.3, 0.3, 0.3))
     again = load(SPEC, model.state_dict())
     assert again.spec == model.spec
+
+
+def test_deeplab_has_the_rates_of_stride_16():
+    """At stride 16 those of stride 8 would mostly look beyond an image of training."""
+    model = build_model("deeplabv3plus", encoder="mobilenet_v2", classes=3).eval()
+    rates = {module.dilation[0] for module in model.decoder.modules() if isinstance(module, torch.nn.Conv2d)}
+    assert model.spec["atrous_rates"] == [6, 12, 18]
+    assert rates == {1, 6, 12, 18}
+
+
+def test_a_deeplab_from_before_its_spec_told_the_rates_predicts_as_it_did():
+    torch.manual_seed(0)
+    model = build_model("deeplabv3plus", encoder="mobilenet_v2", classes=3, atrous_rates=(12, 24, 36)).eval()
+    spec = {name: value for name, value in model.spec.items() if name != "atrous_rates"}
+    again = load(spec, model.state_dict()).eval()
+    image = torch.rand(1, 3, 160, 160)  # 10x10 cells: a rate of 12 sees none of the others
+    with torch.no_grad():
+        assert torch.equal(head_logits(again(image)), head_logits(model(image)))
+        other = load({**spec, "atrous_rates": [6, 12, 18]}, model.state_dict()).eval()
+        assert not torch.equal(head_logits(other(image)), head_logits(model(image)))
 
 
 @pytest.mark.parametrize(
@@ -215,6 +235,11 @@ def test_load_is_strict():
         ({"architecture": "unet_spss", "encoder": None, "filters": [8, 16]}, r"4 of them, came \[8, 16\]"),
         ({"architecture": "unet_spss", "encoder": None, "filters": 0}, "one number above 0 or 4 of them, came 0"),
         ({"filters": 16}, "filters must be null: fcn8 has those of its encoder, came 16"),
+        ({"atrous_rates": (6, 12, 18)}, "atrous_rates must be null: fcn8 has no atrous convolutions"),
+        (
+            {"architecture": "deeplabv3plus", "encoder": "mobilenet_v2", "atrous_rates": (6, 12)},
+            "atrous_rates must be 3 whole numbers above 0",
+        ),
         ({"upsampling": "nearest"}, "unknown upsampling 'nearest'; known: bilinear, superpixel"),
         (
             {"upsampling": "superpixel"},

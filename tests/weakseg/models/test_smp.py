@@ -12,7 +12,8 @@ def test_logits_are_the_librarys(architecture):
     """The library's own model with our weights gives our head logits, before its last upsampling."""
     torch.manual_seed(0)
     model = build_model(architecture, encoder="mobilenet_v2", classes=3, mean=(0, 0, 0), std=(1, 1, 1)).eval()
-    reference = CLASSES[architecture]("mobilenet_v2", encoder_weights=None, classes=3).eval()
+    rates = {"decoder_atrous_rates": (6, 12, 18)} if architecture == "deeplabv3plus" else {}
+    reference = CLASSES[architecture]("mobilenet_v2", encoder_weights=None, classes=3, **rates).eval()
     reference.encoder.load_state_dict(model.encoder.state_dict())
     reference.decoder.load_state_dict(model.decoder[0].state_dict())
     reference.segmentation_head.load_state_dict(model.decoder[1].state_dict())
