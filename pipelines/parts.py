@@ -19,10 +19,10 @@ from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.resources import use_gpu
 from pipelines.rounds import ready_model
-from weakseg.errors import DataError, ImageError, LedgerError, ResourceError, WeaksegError
+from weakseg.errors import DataError, DivergedError, ImageError, LedgerError, ResourceError, WeaksegError
 
 _FAULT = "users fault"
-_RAISED = {kind.__name__: kind for kind in (DataError, ImageError, LedgerError, ResourceError)}
+_RAISED = {kind.__name__: kind for kind in (DataError, DivergedError, ImageError, LedgerError, ResourceError)}
 
 
 AT_ONCE = ROW_GROUP

@@ -7,7 +7,9 @@ transforms    the augmentation of image, points, masks and superpixels together
 models        `build_model`: networks by name; superpixel upsampling
 losses        one function per kind of label, and `objective`, their weighted sum over all ranks
 training      `fit`: the loop, on one device or under DDP
-inference     `probabilities`: images of any size through a model, in batches, windows or by committee
+inference     `probabilities`: images of any size through a model, in batches or by committee
+tiled         the same in overlapping windows, for large images
+prediction    `segment`: masks as a registered model gives them, whole or in windows
 acquisition   how much a pixel's label would tell: margin, entropy, committees, regions
 selection     which pixels, regions or images to ask about
 supervision   labels as training reads them, from points, proportions, keypoints, polygons; what they cost
@@ -24,8 +26,8 @@ from types import ModuleType
 __version__ = "0.1.0"
 
 _PARTS = (
-    *("acquisition", "datasets", "figures", "inference", "losses", "metrics", "models", "selection", "superpixels"),
-    *("supervision", "training", "transforms"),
+    *("acquisition", "datasets", "figures", "inference", "losses", "metrics", "models", "prediction", "selection"),
+    *("superpixels", "supervision", "tiled", "training", "transforms"),
 )
 
 

@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from weakseg import seeding
+from weakseg.errors import DivergedError
 from weakseg.models.dropout import dropout_layers
 from weakseg.models.output import Output, full_resolution
+from weakseg.schema import VOID
 
 __all__ = ["assignments", "committee", "evaluating", "logits", "most_probable", "predict", "probabilities"]
 
@@ -60,6 +62,7 @@ def logits(
 
     Raises:
         ValueError: If an image is no uint8 HW3 array, or a setting is wrong.
+        DivergedError: The model's scores are no finite numbers.
     """
     settings = _settings(model, device, batch_size, precision)
     for output, size in _outputs(model, images, settings):
@@ -114,7 +117,13 @@ def predict(
 
 
 def most_probable(logits_CHW: torch.Tensor) -> torch.Tensor:
-    """The most probable class of every pixel, uint8 HW on the logits' device; one channel z is the pair (0, z)."""
+    """The most probable class of every pixel, uint8 HW on the logits' device; one channel z is the pair (0, z).
+
+    Raises:
+        ValueError: There are more classes than a mask can hold.
+    """
+    if len(logits_CHW) > VOID:
+        raise ValueError(f"a mask holds at most {VOID} classes, the logits have {len(logits_CHW)}")
     best_HW = logits_CHW[0] > 0 if len(logits_CHW) == 1 else logits_CHW.argmax(dim=0)
     return best_HW.to(torch.uint8)
 
@@ -258,6 +267,10 @@ def _forward(model: nn.Module, batch: tuple[Image, ...], settings: _Settings, *,
     autocast = torch.autocast(settings.device.type, dtype=settings.dtype, enabled=settings.dtype is not None)
     with evaluating(model, dropout=dropout), autocast:
         output: Output = model(image_B3HW)
+    if not output.logits_BChw.isfinite().all():
+        raise DivergedError(
+            "the model gives scores that are no finite numbers: its training has diverged, or its weights are damaged"
+        )
     return [_of_image(output, i) for i in range(len(batch))]
 
 

@@ -8,7 +8,8 @@ class Superpixels(Section):
 
     Attributes:
         segments: About how many segments per image; 0 makes none.
-        compactness: Weight of nearness in space against nearness in colour.
+        compactness: Weight of nearness in space against nearness in colour; noisy images want more than 10, or they
+            come in a few large segments.
     """
 
     segments: int = setting(500, expected="a whole number from 0 to 65535", ge=0, le=65_535)

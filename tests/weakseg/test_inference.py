@@ -1,3 +1,4 @@
+import copy
 import itertools
 import weakref
 
@@ -6,7 +7,8 @@ import pytest
 import torch
 
 from weakseg import seeding
-from weakseg.inference import committee, logits, predict, probabilities
+from weakseg.errors import DivergedError
+from weakseg.inference import committee, logits, most_probable, predict, probabilities
 from weakseg.models import build_model, full_resolution
 
 
@@ -152,6 +154,20 @@ def test_refusals(model):
         list(predict(model, [image], precision="bf16"))
     with pytest.raises(ValueError, match="batch_size"):
         list(predict(model, [image], batch_size=0))
+
+
+def test_scores_that_are_no_numbers_are_no_classes(model):
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        next(broken.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match="no finite numbers"):
+        list(predict(broken, images([(32, 32)])))
+
+
+def test_more_classes_than_a_mask_can_hold():
+    """As many as a network of one's own may have."""
+    with pytest.raises(ValueError, match="at most 255 classes, the logits have 300"):
+        most_probable(torch.zeros(300, 2, 2))
 
 
 def with_dropout(architecture="fcn8", **arguments):

@@ -23,7 +23,7 @@ class Example:
         labels_N: Their classes, int64, 255 = void: nobody could name the pixel, so that nothing labels it.
         mask_HW: Class indices, uint8, 255 = void: a full mask, or a map of coarse labels; None where there is none or
             it must not be seen.
-        segments_HW: Superpixel ids, int32; None where there are none.
+        segments_HW: Superpixel ids, int32, -1 = none; None where there are none.
         keypoints_HW: Classes of keypoints, uint8, 255 = none; None where there are none.
         proportions_C: Share of each class in the whole image, its void left out, float32 (the foreground's alone where
             there is one class to predict); None where they are not known.
@@ -31,7 +31,8 @@ class Example:
             the part of the image that a crop leaves; None where proportions hold for the whole image only.
 
     Raises:
-        ValueError: An array is of another type or shape, a point lies outside the image, or proportions are no shares.
+        ValueError: An array is of another type or shape or holds what that type cannot, a point lies outside the image,
+            or proportions are no shares.
     """
 
     image_id: str
@@ -53,9 +54,9 @@ class Example:
         if points.shape != (len(points), 2) or labels.shape != points.shape[:1] or labels.dtype.kind not in "iu":
             came = f"{points.shape} and {labels.dtype} {labels.shape}"
             raise ValueError(f"{self.image_id}: points must be (N, 2) and labels N integers, came {came}")
-        outside_N = ((points < -0.5) | (points > np.array(size) - 0.5)).any(axis=1)
-        if outside_N.any():
-            y, x = points[np.argmax(outside_N)].tolist()
+        inside_N = ((points >= -0.5) & (points < np.array(size) - 0.5)).all(axis=1)
+        if not inside_N.all():
+            y, x = points[np.argmin(inside_N)].tolist()
             raise ValueError(f"{self.image_id}: point y={y:g}, x={x:g} lies outside the image of {size[0]}x{size[1]}")
         for name in ("mask_HW", "segments_HW", "keypoints_HW", "counted_HW"):
             given = getattr(self, name)
@@ -63,6 +64,11 @@ class Example:
                 raise ValueError(
                     f"{self.image_id}: {name} must be integers of the image's size {size}, "
                     f"came {given.dtype} {given.shape}"
+                )
+            low, high = (-1, 2**31 - 1) if name == "segments_HW" else (0, 255)
+            if given is not None and given.size and not low <= given.min() <= given.max() <= high:
+                raise ValueError(
+                    f"{self.image_id}: {name} must be from {low} to {high}, came {given.min()} to {given.max()}"
                 )
         if self.proportions_C is not None:
             self._check_proportions(self.proportions_C)
@@ -142,8 +148,10 @@ def from_records(
         The examples in the order of the records.
 
     Raises:
-        ValueError: As :class:`Example`.
+        ValueError: As :class:`Example`, or something is given for none of the records.
     """
+    if not (isinstance(masks, bool) or masks == "coarse"):
+        raise ValueError(f"masks must be True, False or 'coarse', came {masks!r}")
     found = []
     for record in records:
         points_N2, labels_N = (points or {}).get(record.image_id, ((), ()))
@@ -160,4 +168,12 @@ def from_records(
                 proportions_C=None if shares is None else np.asarray(shares, np.float32),
             )
         )
+    known = dict.fromkeys(example.image_id for example in found)
+    given = {"points": points, "segments": segments, "keypoints": keypoints, "proportions": proportions}
+    for name, by_image in given.items():
+        if by_image and known and known.keys().isdisjoint(by_image):
+            raise ValueError(
+                f"{name}: none of the {len(known)} records is meant: they are called such as {next(iter(known))!r}, "
+                f"not {next(iter(by_image))!r}"
+            )
     return InMemory(found)

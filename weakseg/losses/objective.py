@@ -3,6 +3,7 @@
 Each rank gives sums and counts; the counts are summed over ranks before anything is divided.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ def objective(
             "pixel, return Output(logits, None, (height, width))"
         )
     check_terms(weights)
-    if not weights or min(weights.values()) < 0 or max(weights.values()) <= 0:
+    if not all(0 <= weight < math.inf for weight in weights.values()) or not any(weights.values()):
         raise ValueError(f"loss weights must be at least 0 and one of them above, came {dict(weights)}")
     step = Step(output, batch, class_weight_C)
     return {name: TERMS[name](step) for name, weight in weights.items() if weight > 0}

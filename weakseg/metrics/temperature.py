@@ -118,4 +118,8 @@ def fit_temperature(logits_NC: ArrayLike | Tensor, labels_N: ArrayLike | Tensor)
 
 
 def _array(values: ArrayLike | Tensor) -> NDArray[np.generic]:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    # NumPy has no bfloat16.
+    return (values.double() if values.is_floating_point() else values).numpy()

@@ -1,5 +1,7 @@
 """From names to a model that can be saved, rebuilt and trained under DDP."""
 
+import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,7 @@ _SPEC = {
 
 
 class SegmentationModel(nn.Module):
-    """Normalise, pad, encode, decode. Takes RGB in 0..1, of any height and width.
+    """Normalise, pad, encode, decode. Takes RGB in 0..1, of any size; some encoders want 32 pixels a side at least.
 
     Attributes:
         encoder: What a learning rate of its own applies to.
@@ -152,15 +154,18 @@ def build_model(
             raise ValueError(f"atrous_rates must be 3 whole numbers above 0, came {atrous_rates}")
     elif atrous_rates is not None:
         raise ValueError(f"atrous_rates must be null: {architecture} has no atrous convolutions, came {atrous_rates}")
+    # NumPy's numbers, such as mask.max() + 1, are none in JSON.
+    classes, dropout = operator.index(classes), float(dropout)
     if not 1 <= classes <= VOID:
         raise ValueError(f"classes must be between 1 and {VOID} ({VOID} itself means void in a mask), came {classes}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be a probability from 0 to below 1, came {dropout}")
     if upsampling not in _UPSAMPLINGS:
         raise ValueError(f"unknown upsampling {upsampling!r}; known: {', '.join(_UPSAMPLINGS)}")
-    for name, values in (("mean", mean), ("std", std)):
-        if values is not None and (len(values) != 3 or (name == "std" and min(values) <= 0)):
-            raise ValueError(f"{name} must be 3 numbers, one per channel of RGB in 0..1 (std > 0), came {values}")
+    if mean is not None and (len(mean) != 3 or not all(0 <= value <= 1 for value in mean)):
+        raise ValueError(f"mean must be 3 numbers from 0 to 1, of RGB in 0..1, came {list(mean)}")
+    if std is not None and (len(std) != 3 or not all(0 < value < math.inf for value in std)):
+        raise ValueError(f"std must be 3 numbers above 0, of RGB in 0..1, came {list(std)}")
     imagenet = weights == "imagenet"
     if encoder is not None:
         check_encoder(encoder, imagenet=imagenet)

@@ -1,7 +1,9 @@
 """The plain U-Net of the proportion paper, with an encoder of its own."""
 
+import operator
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -90,7 +92,10 @@ def four_filters(filters: int | Sequence[int]) -> list[int]:
     Raises:
         ValueError: If they are neither one number above 0 nor four.
     """
-    counts = [filters << block for block in range(_BLOCKS)] if isinstance(filters, int) else list(filters)
+    if isinstance(filters, Sequence | np.ndarray):
+        counts = [operator.index(count) for count in filters]
+    else:
+        counts = [operator.index(filters) << block for block in range(_BLOCKS)]
     if len(counts) != _BLOCKS or min(counts) < 1:
         raise ValueError(f"filters must be one number above 0 or {_BLOCKS} of them, came {filters}")
     return counts

@@ -12,10 +12,10 @@ def segment_mean(values_BCHW: Tensor, segments_BHW: Tensor) -> Tensor:
     Args:
         values_BCHW: (B, C, H, W) floating point.
         segments_BHW: (B, H, W) integer segment ids. Ids need not be contiguous, and the same id in two
-            images of a batch means two segments. -1 = no segment (padding).
+            images of a batch means two segments. Below 0 = no segment (padding).
 
     Returns:
-        (B, C, H, W) of the values' dtype. Where the segment is -1 the values come back unchanged, so that
+        (B, C, H, W) of the values' dtype. Where there is no segment the values come back unchanged, so that
         their distance from "their mean", and its gradient, is exactly zero.
 
     Raises:
@@ -32,7 +32,7 @@ def segment_mean(values_BCHW: Tensor, segments_BHW: Tensor) -> Tensor:
         return values_BCHW
     images, channels = values_BCHW.shape[:2]
     dtype = torch.promote_types(values_BCHW.dtype, torch.float32)
-    segments_BHW = segments_BHW.to(values_BCHW.device, torch.int64)
+    segments_BHW = segments_BHW.to(values_BCHW.device, torch.int64).clamp_min(-1)
     largest = int(segments_BHW.max())
     if largest >= segments_BHW.numel():  # a slot for every number up to it would take too much memory
         ids_S, place_BHW = torch.unique(segments_BHW, return_inverse=True)

@@ -20,7 +20,8 @@ def slic(
     Args:
         image_HW3: (H, W, 3) uint8 RGB.
         segments: About how many segments to make, at least 1; the result has somewhat fewer or more.
-        compactness: Weight of position against colour, in CIELAB units, above 0. 10 is SLIC's usual value.
+        compactness: Weight of position against colour, in CIELAB units, above 0. 10 is SLIC's usual value; noise of
+            that order tears regions into pieces, which are then merged into a few large ones: noisy images want more.
         iterations: Iterations of k-means, at least 1.
 
     Returns:

@@ -64,7 +64,7 @@ def keypoints_from_points(
         (H, W) uint8: the class at keypoints, 255 elsewhere.
 
     Raises:
-        ValueError: A point lies outside the image, a label is none of 0..255, or shapes do not go together.
+        ValueError: A point lies outside the image, a label is no integer of 0..255, or shapes do not go together.
     """
     points_N2, labels_N = np.asarray(points_N2, np.float64), np.asarray(labels_N)
     if points_N2.size == 0:
@@ -79,6 +79,8 @@ def keypoints_from_points(
             f"keypoint at y={y:g}, x={x:g} lies outside the image of {size[0]}x{size[1]} "
             f"({(~inside_N).sum()} of {inside_N.size} do): the labels belong to other images"
         )
+    if labels_N.size and labels_N.dtype.kind not in "iu":
+        raise ValueError(f"expected integer labels, got {labels_N.dtype}")
     if labels_N.size and not (0 <= labels_N.min() and labels_N.max() <= VOID):
         raise ValueError(f"expected labels in 0..{VOID}, got {labels_N.min()}..{labels_N.max()}")
     y_M, x_M, point_M, distance_M = _discs(points_N2, size, radius)

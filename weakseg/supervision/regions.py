@@ -136,6 +136,10 @@ def paint(segments_HW: ArrayLike, segments_N: ArrayLike, class_N: ArrayLike) -> 
         ValueError: Ids are not integers, negative or there twice, a class is out of range, or the shapes do not fit.
     """
     segments_HW, segments_N, class_N = (np.asarray(array) for array in (segments_HW, segments_N, class_N))
+    if segments_N.size == class_N.size == 0:
+        segments_N, class_N = segments_N.astype(np.int64), class_N.astype(np.int64)  # of [] NumPy makes float64
+    if segments_N.dtype.kind not in "iu" or class_N.dtype.kind not in "iu":
+        raise ValueError(f"expected integer segments and classes, got {segments_N.dtype} and {class_N.dtype}")
     if segments_HW.ndim != 2 or segments_HW.dtype.kind not in "iu" or segments_HW.min(initial=0) < -1:
         raise ValueError(f"expected integer segments (H, W) from -1, got {segments_HW.dtype} {segments_HW.shape}")
     if segments_N.ndim != 1 or class_N.shape != segments_N.shape:

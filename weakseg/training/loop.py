@@ -35,7 +35,8 @@ class EpochResult:
         metrics: ``epoch``, ``lr``, ``loss`` and, before weighting, ``loss_NAME`` of each term: means over the steps.
             ``val_loss`` where there is validation.
         seconds: Wall time of the epoch on this rank.
-        state: Call it for what :func:`fit` can go on from, on any rank; it costs a copy of model and optimiser.
+        state: Call it for what :func:`fit` can go on from, on any rank, before the training goes on: RuntimeError
+            later. It costs a copy of model and optimiser.
     """
 
     epoch: int
@@ -51,8 +52,8 @@ class Progress:
     Args:
         epoch: Number of finished epochs.
         step: Number of steps taken of the one that runs.
-        state: Call it, on every rank or on none, for what :func:`fit` can go on from at the next step: it gathers the
-            random generators of all ranks.
+        state: Call it, on every rank or on none, for what :func:`fit` can go on from at the next step, before the
+            training goes on: RuntimeError later. It gathers the random generators of all ranks.
     """
 
     epoch: int
@@ -90,9 +91,9 @@ def fit(
     The result depends on the arguments, the initial weights, through rounding on the number of ranks and threads, and,
     with batch normalisation, on the number of ranks, each of which normalises by its own share of a batch.
     The global random generators are seeded at the start of every epoch by (seed, round, epoch, rank): a training that
-    goes on from a state does what it would have done without the interruption, on every rank. It may go on with another
-    number of ranks: every image is still visited exactly once in every epoch, and each step has the images that it
-    would have had.
+    goes on from a state does what it would have done without the interruption, on every rank (to the last bit on a CPU;
+    on CUDA some gradients are sums in no fixed order). It may go on with another number of ranks: every image is still
+    visited exactly once in every epoch, and each step has the images that it would have had.
 
     Args:
         model: Gives :class:`weakseg.models.Output` (a model of yours with logits of every pixel: `Output(logits, None,
@@ -157,14 +158,22 @@ def fit(
     seed = seeding.integer(seed, "train", round=round)
     steps = sampler.steps_per_epoch(len(examples), batch_size)
 
-    def snapshot(finished: int, running: states.Running | None = None) -> dict[str, Any]:
+    moment: tuple[int, int] | None = None  # the epoch and step at which a state can be taken
+
+    def snapshot(finished: int, step: int, running: Callable[[], states.Running | None]) -> dict[str, Any]:
+        if moment != (finished, step):
+            raise RuntimeError(
+                f"the training has gone on since epoch {finished}{f', step {step}' if step else ''}: "
+                "call state() within on_epoch or on_steps"
+            )
         rows, best = history[:finished], None if stopping is None else stopping.state()
         parts = (model, optimizer, scheduler, scaler)
-        return states.snapshot(*parts, epoch=finished, history=rows, key=key, best=best, running=running)
+        return states.snapshot(*parts, epoch=finished, history=rows, key=key, best=best, running=running())
 
     for epoch in range(done, epochs):
         if stopping is not None and stopping.over(epoch):
             break
+        moment = None
         started = time.perf_counter()
         batches = data.loader(
             examples,
@@ -190,12 +199,16 @@ def fit(
         rows = Rows()
         if running:
             metrics["lr"], rows = running["lr"], running["rows"]
-            batches = _go_on(step, iter(batches), running, rank=rank, world=world)
+            batches = _go_on(step, iter(batches), running, device=device, rank=rank, world=world)
             running = None
 
         def pause(rows: Rows, epoch: int = epoch, lr: float = metrics["lr"]) -> None:
+            nonlocal moment
             assert on_steps is not None
-            on_steps(Progress(epoch, len(rows), lambda: snapshot(epoch, _running(rows, lr, world=world))))
+            moment = epoch, len(rows)
+            running = partial(_running, rows, lr, device=device, world=world)
+            on_steps(Progress(epoch, len(rows), partial(snapshot, *moment, running)))
+            moment = None
 
         metrics |= run_epoch(
             step, batches, epoch=epoch + 1, steps=steps, before=rows, on_steps=None if on_steps is None else pause
@@ -218,11 +231,13 @@ def fit(
             if stopping is not None:
                 stopping.update(epoch + 1, metrics["val_loss"], model)
         history.append(metrics)
+        moment = epoch + 1, 0
         if on_epoch is not None:
             seconds = time.perf_counter() - started
-            on_epoch(EpochResult(epoch + 1, dict(metrics), seconds, partial(snapshot, epoch + 1)))
+            on_epoch(EpochResult(epoch + 1, dict(metrics), seconds, partial(snapshot, *moment, lambda: None)))
     if stopping is not None:
         stopping.restore(model)
+        moment = None
     return history
 
 
@@ -242,9 +257,9 @@ def _stopping(
     return EarlyStopping(patience)
 
 
-def _running(rows: Rows, lr: float, *, world: int) -> states.Running:
+def _running(rows: Rows, lr: float, *, device: torch.device, world: int) -> states.Running:
     """What is known of an epoch in its middle, gathered from all ranks."""
-    mine = states.random_states()
+    mine = states.random_states(device)
     everyones: list[Any] = [mine]
     if world > 1:
         everyones = [None] * world
@@ -253,13 +268,13 @@ def _running(rows: Rows, lr: float, *, world: int) -> states.Running:
 
 
 def _go_on(
-    step: Step, batches: Iterator[data.Batch], running: states.Running, *, rank: int, world: int
+    step: Step, batches: Iterator[data.Batch], running: states.Running, *, device: torch.device, rank: int, world: int
 ) -> Iterable[data.Batch]:
     """Bring everything to where the epoch broke off; returns the batches that are left."""
     first = next(batches)
     step.rehearse(first)
     if len(running["rng"]) == world:
-        states.restore_random_states(running["rng"][rank])
+        states.restore_random_states(running["rng"][rank], device)
     # else there is no telling which rank would have drawn what: they keep what the epoch began with
     return chain([first], batches)
 
@@ -288,3 +303,5 @@ def _check(*, epochs: int, device: torch.device, precision: str, world: int) -> 
     if precision != "fp32" and device.type != "cuda":
         raise ValueError(f"precision {precision} needs a CUDA device, got {device.type}: use fp32 there")
     ranks.check_world(world)
+    if device.type == "cuda" and world > 1:
+        torch.cuda.set_device(device)  # by which NCCL gathers objects

@@ -55,16 +55,16 @@ def snapshot(
     """
     return {
         "format": FORMAT,
-        "key": dict(key),
+        "key": _copied(key),
         "epoch": epoch,
-        "history": [dict(row) for row in history],
+        "history": _copied(history),
         "model": _copied(model.state_dict()),
         "optimizer": _copied(optimizer.state_dict()),
         "scheduler": None if scheduler is None else _copied(scheduler.state_dict()),
         "scaler": None if scaler is None else _copied(scaler.state_dict()),
         "best": None if best is None else _copied(best),
         "running": None if running is None else _copied(running),
-        "rng": random_states(),
+        "rng": random_states(_device(model)),
     }
 
 
@@ -108,16 +108,24 @@ def restore(
     for name, (part, saved) in parts.items():
         if (part is None) != (saved is None):
             raise WeaksegError(f"the training state has {'no' if saved is None else 'a'} {name}, this training differs")
+    settings = [set(group) for group in optimizer.param_groups]
+    others = [set(group) for group in state["optimizer"]["param_groups"]]
+    # Another version of torch may know more of them, another optimiser has some of its own.
+    if not all(one <= other or other <= one for one, other in zip(settings, others, strict=False)):
+        raise WeaksegError("the training state is of another optimizer: take the one it was trained with")
+    fused = [group.get("fused") for group in optimizer.param_groups]
     try:
         model.load_state_dict(state["model"])
         # a copy: the optimiser keeps the very dictionaries and tensors that it is given
         optimizer.load_state_dict(_copied(state["optimizer"]))
+        for group, own in zip(optimizer.param_groups, fused, strict=True):
+            group["fused"] = own  # a matter of the device, which may be another one
         for part, saved in parts.values():
             if part is not None:
                 part.load_state_dict(_copied(saved))
     except (RuntimeError, ValueError, KeyError) as error:
         raise WeaksegError(f"the training state does not fit this model and optimizer: {error}") from error
-    restore_random_states(state["rng"])
+    restore_random_states(state["rng"], _device(model))
     return int(state["epoch"]), [dict(row) for row in state["history"]]
 
 
@@ -128,8 +136,8 @@ def trained_weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return weights
 
 
-def random_states() -> dict[str, Any]:
-    """The states of the global generators of random, NumPy, torch and CUDA."""
+def random_states(device: torch.device) -> dict[str, Any]:
+    """The states of the global generators of random, NumPy and torch, and of a CUDA device its own."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -142,19 +150,19 @@ def random_states() -> dict[str, Any]:
             float(cached),
         ],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
     }
 
 
-def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Set the global generators; CUDA's only where there are as many devices as there were."""
+def restore_random_states(states: Mapping[str, Any], device: torch.device) -> None:
+    """Set the global generators, and a CUDA device's where the states are of one."""
     version, words, gauss = states["random"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if device.type == "cuda" and len(states["cuda"]) == 1:
+        torch.cuda.set_rng_state(states["cuda"][0], device)
 
 
 def save(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -199,10 +207,17 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def _device(model: nn.Module) -> torch.device:
+    """Where a model is; of one without parameters the CPU."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
 def _copied(value: Any) -> Any:
-    """A copy of nested containers with their tensors cloned to the CPU."""
+    """A copy of nested containers with their tensors cloned to the CPU, and NumPy's numbers as Python's."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, Mapping):
         return {key: _copied(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -49,6 +49,15 @@ def test_masks_can_be_kept_out(found):
     assert {example.mask_HW is None for example in from_records(found, masks=False)} == {True}
 
 
+def test_what_is_given_for_other_images_alone_is_refused(found):
+    """Such as labels of whole images for records that are cut out of them, which would all be without."""
+    from_records(found[:2], points={"scene-000000": ([], []), "scene-000003": ([], [])})  # those of all splits
+    with pytest.raises(ValueError, match=r"points: none of the 4 records is meant: .* 'scene-00000\d', not 'scene'"):
+        from_records(found, points={"scene": ([(3, 4)], [2])})
+    with pytest.raises(ValueError, match="masks must be True, False or 'coarse', came 'Coarse'"):
+        from_records(found, masks="Coarse")
+
+
 def test_a_list_of_examples():
     image = np.zeros((4, 4, 3), np.uint8)
     one = Example("a", image, np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
@@ -72,6 +81,13 @@ def test_a_list_of_examples():
         ({"labels_N": np.zeros(2)}, "came .* float64"),
         ({"points_N2": np.float32([[0, 0], [1, 6]])}, "a: point y=1, x=6 lies outside the image of 4x6"),
         ({"points_N2": np.float32([[-1, 0], [1, 2]])}, "y=-1, x=0 lies outside"),
+        ({"points_N2": np.float32([[0, 0], [np.nan, 1]])}, "y=nan, x=1 lies outside"),
+        ({"points_N2": np.float32([[0, 0], [3.5, 1]])}, "y=3.5, x=1 lies outside"),
+        ({"mask_HW": np.full((4, 6), 299)}, "mask_HW must be from 0 to 255, came 299 to 299"),
+        ({"keypoints_HW": np.full((4, 6), -100)}, "keypoints_HW must be from 0 to 255, came -100 to -100"),
+        ({"counted_HW": np.full((4, 6), 256)}, "counted_HW must be from 0 to 255"),
+        ({"segments_HW": np.full((4, 6), 2**32 + 5)}, "segments_HW must be from -1 to 2147483647, came 4294967301"),
+        ({"segments_HW": np.full((4, 6), -2)}, "segments_HW must be from -1"),
         ({"mask_HW": np.zeros((6, 4), np.uint8)}, r"mask_HW must be integers of the image's size \(4, 6\)"),
         ({"segments_HW": np.zeros((4, 6))}, "segments_HW must be integers .* came float64"),
         ({"proportions_C": np.zeros((2, 2), np.float32)}, r"proportions must be \(C,\)"),
@@ -85,7 +101,7 @@ def test_a_list_of_examples():
 def test_what_training_would_misread_is_refused(changes, message):
     right = {
         "image_HW3": np.zeros((4, 6, 3), np.uint8),
-        "points_N2": np.float32([[0, 0], [3.5, 5.5]]),
+        "points_N2": np.float32([[-0.5, -0.5], [3.4, 5.4]]),
         "labels_N": np.int64([0, 255]),
         "mask_HW": np.zeros((4, 6), np.uint8),
     }

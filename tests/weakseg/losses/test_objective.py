@@ -100,7 +100,12 @@ def test_a_term_of_weight_zero_is_not_computed():
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [({"points": 1.0}, "unknown loss term points; known: point, mask"), ({"point": -1.0}, "-1"), ({"mask": 0.0}, "0")],
+    [
+        ({"points": 1.0}, "unknown loss term points; known: point, mask"),
+        ({"point": -1.0}, "-1"),
+        ({"mask": 0.0}, "0"),
+        ({"mask": float("nan")}, "nan"),
+    ],
 )
 def test_refusals(weights, message):
     data = batch()

@@ -52,6 +52,8 @@ def test_lowers_the_likelihood_loss_and_is_the_same_for_every_type() -> None:
     single = logits.astype(np.float32)
     assert fit_temperature(torch.tensor(single), torch.tensor(labels)) == fit_temperature(single, labels)
     assert fit_temperature(logits, labels) == found
+    half = torch.tensor(single).bfloat16()
+    assert fit_temperature(half, torch.tensor(labels)) == fit_temperature(half.float().numpy(), labels)
     shuffled = np.random.default_rng(0).permutation(len(labels))
     assert fit_temperature(logits[shuffled], labels[shuffled]) == pytest.approx(found, rel=1e-7)
 

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -151,6 +152,16 @@ def test_a_spec_from_before_a_field_was_there_loads():
     assert again.spec == model.spec
 
 
+def test_numpys_numbers_are_plain_in_the_spec(tmp_path):
+    """Such as mask.max() + 1."""
+    options = {"classes": np.int64(2), "dropout": np.float32(0.5), "filters": np.array([4, 4, 4, 4])}
+    model = build_model("unet_spss", encoder=None, **options)
+    assert json.loads(json.dumps(model.spec)) == model.spec
+    torch.save(model.spec, tmp_path / "spec.pt")
+    assert torch.load(tmp_path / "spec.pt", weights_only=True) == model.spec
+    assert build_model("unet_spss", encoder=None, classes=2, filters=np.int64(4)).spec["filters"] == [4, 8, 16, 32]
+
+
 def test_deeplab_has_the_rates_of_stride_16():
     """At stride 16 those of stride 8 would mostly look beyond an image of training."""
     model = build_model("deeplabv3plus", encoder="mobilenet_v2", classes=3).eval()
@@ -235,6 +246,8 @@ def test_load_is_strict():
         ({"architecture": "unet_spss", "encoder": None, "filters": [8, 16]}, r"4 of them, came \[8, 16\]"),
         ({"architecture": "unet_spss", "encoder": None, "filters": 0}, "one number above 0 or 4 of them, came 0"),
         ({"filters": 16}, "filters must be null: fcn8 has those of its encoder, came 16"),
+        ({"mean": (123.7, 116.3, 103.5)}, r"mean must be 3 numbers from 0 to 1, .* came \[123.7, 116.3, 103.5\]"),
+        ({"std": (0.2, float("nan"), 0.2)}, "std must be 3 numbers above 0"),
         ({"atrous_rates": (6, 12, 18)}, "atrous_rates must be null: fcn8 has no atrous convolutions"),
         (
             {"architecture": "deeplabv3plus", "encoder": "mobilenet_v2", "atrous_rates": (6, 12)},

@@ -65,6 +65,12 @@ def test_all_padding() -> None:
     assert torch.equal(segment_mean(values, torch.full_like(segments, -1)), values)
 
 
+def test_any_number_below_zero_is_padding() -> None:
+    values, segments = _example()
+    expected = segment_mean(values, segments)
+    assert torch.equal(segment_mean(values, torch.where(segments < 0, -7, segments)), expected)
+
+
 def test_gradient() -> None:
     values, segments = _example()
     values = values[:, :2, :4, :4].contiguous().requires_grad_()

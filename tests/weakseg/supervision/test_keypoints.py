@@ -63,6 +63,8 @@ def test_refusals() -> None:
         keypoints_from_points(np.zeros((2, 3)), [0, 0], (4, 4), radius=1)
     with pytest.raises(ValueError, match=r"labels in 0\.\.255, got -1\.\.0"):
         keypoints_from_points(np.zeros((2, 2)), [0, -1], (4, 4), radius=1)
+    with pytest.raises(ValueError, match="integer labels, got float64"):
+        keypoints_from_points(np.zeros((1, 2)), [0.7], (4, 4), radius=1)
     mask, rng = np.zeros((4, 4), np.uint8), np.random.default_rng(0)
     for radius in (-1, np.inf, np.nan):
         with pytest.raises(ValueError, match="radius"):

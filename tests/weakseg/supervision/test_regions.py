@@ -115,6 +115,7 @@ def test_paint_and_crop_commute() -> None:
 
 def test_paint_without_labels_is_all_unlabelled() -> None:
     assert (paint(np.zeros((2, 3), np.int32), np.array([], int), np.array([], int)) == 255).all()
+    assert (paint(np.zeros((2, 3), np.int32), [], []) == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,8 @@ def test_paint_without_labels_is_all_unlabelled() -> None:
         (np.zeros((2, 2), int), [-1], [1], "every segment id once"),
         (np.zeros((2, 2), int), [0], [256], r"classes 0\.\.255, got 256"),
         (np.zeros((2, 2), int), [0], [1, 2], "one class per segment"),
+        (np.zeros((2, 2), int), [0.0], [1], "integer segments and classes, got float64 and int64"),
+        (np.zeros((2, 2), int), [0], [1.7], "integer segments and classes, got int64 and float64"),
     ],
 )
 def test_paint_refuses(segments: np.ndarray, labelled: list, classes: list, message: str) -> None:

@@ -156,6 +156,20 @@ def test_a_finished_training_goes_no_further():
     assert not torch.equal(states[0]["model"]["head.2.weight"], states[1]["model"]["head.2.weight"])
 
 
+def test_a_state_is_refused_once_the_training_has_gone_on(monkeypatch):
+    """It would hold the weights of now under the number of an epoch before."""
+    monkeypatch.setattr("weakseg.training.epoch.STEPS_BETWEEN_CHECKS", 1)
+    results, moments = [], []
+    _fit(on_epoch=results.append, on_steps=moments.append)
+    assert results[-1].state()["epoch"] == len(results)  # nothing came after it
+    for late in (results[0], moments[0]):
+        with pytest.raises(RuntimeError, match=r"gone on since epoch .*: call state\(\) within on_epoch or on_steps"):
+            late.state()
+    _fit(epochs=3, patience=3, **VALIDATION, on_epoch=results.append)
+    with pytest.raises(RuntimeError, match="gone on since epoch 3"):  # the best epoch's weights are in the model
+        results[-1].state()
+
+
 def test_a_state_is_made_only_when_asked_for(monkeypatch):
     monkeypatch.setattr("weakseg.training.state.snapshot", lambda *_, **__: pytest.fail("nobody asked"))
     results = []

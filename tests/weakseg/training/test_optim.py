@@ -59,6 +59,23 @@ def test_steps_follow_the_formula(name):
         torch.testing.assert_close(model.weight.detach().double(), weight, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_a_first_step_that_the_loss_scaling_skips_leaves_nothing_behind(name):
+    """At its usual scale fp16 overflows in the first steps. Fused SGD took over uninitialised memory then."""
+    model = _model()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = build_optimizer(model, name=name, lr=0.1)
+    scaler = torch.amp.GradScaler("cpu")
+    for gradient in (float("inf"), 0.0):
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+        scaler.scale(torch.ones(()))  # the scaler wants to have seen a loss
+        scaler.step(optimizer)
+        scaler.update()
+    for parameter, was in zip(model.parameters(), before, strict=True):
+        assert torch.equal(parameter, was)
+
+
 def test_multistep_falls_at_its_epochs():
     rates = _rates(name="multistep", epochs=5, steps_per_epoch=3, milestones=[2, 4], gamma=0.1)
     expected = [1, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]

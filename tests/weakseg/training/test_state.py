@@ -61,9 +61,9 @@ def test_a_snapshot_is_a_copy_in_both_directions():
 
 
 def test_random_generators_come_back():
-    states = random_states()
+    states = random_states(torch.device("cpu"))
     drawn = [(random.gauss(0, 1), np.random.normal(), torch.randn(1).item()) for _ in range(3)]
-    restore_random_states(states)
+    restore_random_states(states, torch.device("cpu"))
     assert [(random.gauss(0, 1), np.random.normal(), torch.randn(1).item()) for _ in range(3)] == drawn
 
 
@@ -71,6 +71,38 @@ def test_a_state_of_another_training_is_refused_by_what_differs():
     state = snapshot(*_parts(), epoch=1, history=[], key=KEY)
     with pytest.raises(WeaksegError, match=r"another training \(seed 1 there, 2 here\)"):
         restore(state, *_parts(), key={"seed": 2, "round": 0})
+
+
+@pytest.mark.parametrize(("name", "other"), [("adam", "sgd"), ("sgd", "adam")])
+def test_a_state_of_another_optimizer_is_refused_before_anything_is_changed(name, other):
+    model, *_ = _parts()
+    optimizer = build_optimizer(model, name=name, lr=0.1)
+    state = snapshot(model, optimizer, None, None, epoch=1, history=[], key=KEY)
+    mine, *_ = _parts(seed=9)
+    before = {key: value.clone() for key, value in mine.state_dict().items()}
+    with pytest.raises(WeaksegError, match="of another optimizer"):
+        restore(state, mine, build_optimizer(mine, name=other, lr=0.1), None, None, key=KEY)
+    assert _equal(mine.state_dict(), before)
+
+
+def test_numpys_numbers_come_back(tmp_path):
+    """A learning rate out of np.logspace and a seed out of np.arange are what notebooks give."""
+    model, *_ = _parts()
+    optimizer = build_optimizer(model, name="sgd", lr=np.logspace(-4, -2, 3)[1], momentum=np.float32(0.5))
+    key = {"seed": np.int64(3), "round": np.int64(0)}
+    save(tmp_path / "state.pt", snapshot(model, optimizer, None, None, epoch=1, history=[], key=key))
+    state = load(tmp_path / "state.pt")
+    assert restore(state, model, optimizer, None, None, key={"seed": 3, "round": 0})[0] == 1
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3)
+
+
+def test_the_kernels_are_not_those_of_the_state():
+    model, *_ = _parts()
+    fused = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    state = snapshot(model, fused, None, None, epoch=1, history=[], key=KEY)
+    optimizer = build_optimizer(model, name="sgd", lr=0.1)
+    restore(state, model, optimizer, None, None, key=KEY)
+    assert not optimizer.param_groups[0]["fused"]
 
 
 def test_a_state_of_another_model_is_refused():
