@@ -32,7 +32,9 @@ class PointJudge:
         rows = [row for row in self._pool.images(part, split="holdout") if len(self._points.points(row.index)[1])]
         device = next(self._model.parameters()).device
         images, correct = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
-        for row, logits_CHW in zip(rows, logits(self._model, [row.image for row in rows], device=device), strict=True):
+        read = (row.image for row in rows)
+        predicted = logits(self._model, read, device=device, batch_size=self._pool.batch_size)
+        for row, logits_CHW in zip(rows, predicted, strict=True):
             points_N2, labels_N = self._points.points(row.index)
             y_N, x_N = points_N2.astype(np.int64).T
             images.append(np.full(len(labels_N), row.index))

@@ -80,7 +80,8 @@ class Evaluator:
             pairs = [(row, mask_HW) for row in group if (mask_HW := self._masks.find(row.image_id)) is not None]
             counted += len(pairs)
             images = [row.image for row, _ in pairs]
-            found_logits = viewed_logits(self._model, images, view=self._view)
+            size = self._pool.batch_size
+            found_logits = viewed_logits(self._model, images, view=self._view, batch_size=size)
             for (row, target_HW), logits_CHW in zip(pairs, found_logits, strict=True):
                 prediction_HW = most_probable(logits_CHW).cpu().numpy()
                 confusion += confusion_matrix(prediction_HW, target_HW, classes)
@@ -96,7 +97,7 @@ class Evaluator:
                 # Superpixels of an image that was resized or cut are not those of its mask.
                 whole = [(image, target_HW) for image, (_, target_HW) in zip(images, pairs, strict=True)]
                 whole = [pair for pair in whole if self._view.is_plain(pair[1].shape)]
-                found_assignments = assignments(self._model, (image for image, _ in whole))
+                found_assignments = assignments(self._model, (image for image, _ in whole), batch_size=size)
                 for (_, target_HW), found_A in zip(whole, found_assignments, strict=True):
                     assert found_A is not None
                     learned += assignment_counts(found_A, target_HW[None])

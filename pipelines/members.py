@@ -42,18 +42,24 @@ class Voting:
         passes, vote = (None, "soft") if committee is None else (committee.passes, committee.vote)
         return cls(labelling.acquisition, passes, vote, config.seed)
 
-    def probabilities(self, model: nn.Module, rows: Sequence[PoolImage], *, round: int) -> Iterator[Tensor]:
-        """probs_CHW per image: the model's own or the committee's vote."""
+    def probabilities(
+        self, model: nn.Module, rows: Sequence[PoolImage], *, round: int, batch_size: int | None = None
+    ) -> Iterator[Tensor]:
+        """probs_CHW per image: the model's own, so many images at a time, or the committee's vote."""
         if self.passes is None:
-            yield from inference.probabilities(model, (row.image for row in rows), device=_device(model))
+            images = (row.image for row in rows)
+            yield from inference.probabilities(model, images, device=_device(model), batch_size=batch_size)
         else:
             for members in self._members(model, rows, round):
                 yield VOTES[self.vote](member_CHW[None] for member_CHW in members)[0]
 
-    def scores(self, model: nn.Module, rows: Sequence[PoolImage], *, round: int) -> Iterator[tuple[Tensor, At | None]]:
+    def scores(
+        self, model: nn.Module, rows: Sequence[PoolImage], *, round: int, batch_size: int | None = None
+    ) -> Iterator[tuple[Tensor, At | None]]:
         """Per image: scores_HW, and the prediction that they come from (None where no single one gave them)."""
         if self.passes is None:
-            for logits_CHW in inference.logits(model, (row.image for row in rows), device=_device(model)):
+            images = (row.image for row in rows)
+            for logits_CHW in inference.logits(model, images, device=_device(model), batch_size=batch_size):
                 yield scores_from_logits(self.acquisition, logits_CHW[None])[0], partial(_probabilities_at, logits_CHW)
         elif self.acquisition in COMMITTEE_SCORES:
             for members in self._members(model, rows, round):

@@ -1,6 +1,7 @@
 """Whether every node of the cluster can do its part, asked before anything is spent."""
 
 import pickle
+import socket
 import sys
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipelines.credentials import worker_env
 from pipelines.storage import Storage
 from weakseg import __version__
+
+GPUS = 1
+"""Asked for to see whether torch can use it."""
 
 
 def faults(storage: Storage, wait: float) -> Iterator[str]:
@@ -31,6 +35,41 @@ def faults(storage: Storage, wait: float) -> Iterator[str]:
             yield from _node_fault(node["NodeManagerHostname"], answers[node["NodeID"]], storage)
     finally:
         storage.delete_tree(key)
+
+
+def gpu_fault(wait: float) -> str | None:
+    """Why torch cannot use a GPU that Ray counts; None where it can, or all are busy.
+
+    Args:
+        wait: Seconds to wait for a GPU and its answer.
+    """
+    answer = ray.remote(try_gpu).options(num_cpus=0, num_gpus=GPUS, max_retries=0, runtime_env=worker_env()).remote()
+    answered, _ = ray.wait([answer], timeout=wait)
+    if not answered:
+        ray.cancel(answer)
+        return None
+    try:
+        host, reason = ray.get(answer)
+    except RayError as error:
+        host, reason = "of a GPU", str(error).strip().splitlines()[-1]
+    if not reason:
+        return None
+    return (
+        f"cluster.gpu: torch cannot use the GPU that Ray counts on node {host} ({reason}); install a torch there that "
+        "fits its driver and GPU, or do without with --set cluster.gpu=false"
+    )
+
+
+def try_gpu() -> tuple[str, str]:
+    """This machine's name, and why torch cannot compute on its GPU; empty where it can."""
+    import torch
+
+    try:
+        # Ray counts GPUs by their driver. Whether torch is made for that, and for their kind, a kernel tells.
+        (torch.zeros(1, device="cuda") + 1).item()
+    except (RuntimeError, AssertionError) as error:
+        return socket.gethostname(), str(error).strip().splitlines()[0]
+    return socket.gethostname(), ""
 
 
 def _probe(node_id: str, storage: Storage, key: str) -> "ray.ObjectRef[tuple[str, str, str]]":

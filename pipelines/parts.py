@@ -4,6 +4,7 @@ Each actor loads the model once and is then given one part (a Parquet file of a 
 comes back is small whatever the pool: the stages reduce inside the actor.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol, TypeVar
@@ -41,7 +42,10 @@ class PartWorker(Protocol):
 class _Actor:
     """Ray Data's side of a part worker: a batch holds part numbers."""
 
-    def __init__(self, worker: type[PartWorker], arguments: Mapping[str, Any], threads: int) -> None:
+    def __init__(self, worker: type[PartWorker], arguments: Mapping[str, Any], threads: int, gpu: bool) -> None:
+        if not gpu:
+            # Ray may leave all of a machine's GPUs in sight of who asked for none.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         torch.set_num_threads(threads)
         self._worker = worker(**arguments)
 
@@ -85,6 +89,7 @@ def over_parts(
             "worker": worker,
             "arguments": dict(arguments),
             "threads": threads or max(1, int(config.cluster.cpus_per_worker)),
+            "gpu": use_gpu(config),
         },
         num_cpus=config.cluster.cpus_per_worker,
         num_gpus=1 if use_gpu(config) else None,
@@ -115,5 +120,6 @@ def model_files(ledger: Ledger, round: int) -> dict[str, Any]:
 
 
 def load_model(files: Mapping[str, Any]) -> torch.nn.Module:
-    """The model of :func:`model_files` on this process's device, ready to predict."""
-    return ready_model(files["spec"], ray.get(files["weights"]))
+    """The model of :func:`model_files`, ready to predict on this actor's device."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return ready_model(files["spec"], ray.get(files["weights"]), device=device)

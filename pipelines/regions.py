@@ -45,7 +45,8 @@ class RegionLister:
         for rows in grouped(self._pool.images(part, split="train", segments=True)):
             predictions = None
             if self._model is not None and self._voting is not None:
-                predictions = self._voting.probabilities(self._model, rows, round=self._round)
+                size = self._pool.batch_size
+                predictions = self._voting.probabilities(self._model, rows, round=self._round, batch_size=size)
             tables += [_listed(row, None if predictions is None else next(predictions)) for row in rows]
         return pa.concat_tables(tables)
 

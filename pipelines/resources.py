@@ -173,7 +173,7 @@ def check(
         config: The plan.
         storage: Where everything will be kept.
         trains: Whether a model will be trained; what a GPU trained in half precision predicts anywhere.
-        wait: Seconds to wait for CPUs that other work holds, and for each node to answer.
+        wait: Seconds to wait for CPUs and GPUs that other work holds, and for each node to answer.
         names: What the plan's numbers are called.
 
     Raises:
@@ -188,6 +188,8 @@ def check(
         faults += _busy_faults(config, wait, names)
     if not faults:
         faults += node_probe.faults(storage, wait)
+    if not faults and use_gpu(config) and _total("GPU") and (fault := node_probe.gpu_fault(wait)):
+        faults.append(fault)
     if faults:
         raise ResourceError("\n".join(faults))
 
@@ -248,18 +250,21 @@ def _precision_faults(config: Config) -> Iterator[str]:
 
 
 def _busy_faults(config: Config, wait: float, names: Names) -> list[str]:
-    """Wait for CPUs that other work holds (that of a driver that died is given back in seconds)."""
-    needed = _needed(config)
-    if _total("CPU") < needed:
-        return []  # more machines are to come, or the plan would have been refused: Ray starts them when it is asked
-    to_come = total("CPU") - _total("CPU")
+    """Wait for CPUs and GPUs that other work holds (those of a driver that died are given back in seconds)."""
     deadline = time.monotonic() + wait
-    while (free := float(ray.available_resources().get("CPU", 0.0))) + to_come < needed:
-        if time.monotonic() > deadline:
-            held = f"{_total('CPU') - free:g} of the cluster's {_total('CPU'):g} CPUs"
-            fewer = names.workers or names.actors
-            return [f"cluster: other work holds {held}, {needed} are needed; try again later or lower {fewer}"]
-        time.sleep(0.2)
+    needs = {"CPU": _needed(config)}
+    if use_gpu(config):
+        needs["GPU"] = max(config.cluster.least_workers, config.cluster.actors)
+    for kind, needed in needs.items():
+        if _total(kind) < needed:
+            continue  # more machines are to come, or the plan would have been refused: Ray starts them when it is asked
+        to_come = total(kind) - _total(kind)
+        while (free := float(ray.available_resources().get(kind, 0.0))) + to_come < needed:
+            if time.monotonic() > deadline:
+                held = f"{_total(kind) - free:g} of the cluster's {_total(kind):g} {kind}s"
+                fewer = names.workers or names.actors
+                return [f"cluster: other work holds {held}, {needed} are needed; try again later or lower {fewer}"]
+            time.sleep(0.2)
     return []
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
 from safetensors.torch import load as load_weights
 from torch import nn
 
@@ -95,12 +94,11 @@ def chosen_round(ledger: Ledger, rounds: Sequence[Mapping[str, Any]]) -> int:
 
 
 def round_model(ledger: Ledger, round: int) -> nn.Module:
-    """The model of a round, ready to predict on this process's device."""
+    """The model of a round, ready to predict on the CPU: a driver has no GPU, those of its machine are Ray's."""
     folder = ledger.round(round)
     return ready_model(ledger.read_json(f"{folder}/model.json"), ledger.read_bytes(f"{folder}/model.safetensors"))
 
 
-def ready_model(spec: Mapping[str, Any], weights: bytes) -> nn.Module:
-    """A stored model, ready to predict on this process's device."""
-    model = load(spec, load_weights(weights))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+def ready_model(spec: Mapping[str, Any], weights: bytes, *, device: str = "cpu") -> nn.Module:
+    """A stored model, ready to predict on a device."""
+    return load(spec, load_weights(weights)).to(device).eval()

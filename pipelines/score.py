@@ -66,7 +66,7 @@ class Scorer:
         found = self._pool.images(part, split="train", segments=self._one_per_segment)
         for group in grouped(found):
             rows = [row for row in group if self._budgets_N[row.index] > 0]
-            scores = self._voting.scores(self._model, rows, round=self._round)
+            scores = self._voting.scores(self._model, rows, round=self._round, batch_size=self._pool.batch_size)
             for row, (map_HW, probabilities_at) in zip(rows, scores, strict=True):
                 scores_HW = map_HW.cpu().numpy()
                 exclude_HW = np.zeros(scores_HW.shape, bool)

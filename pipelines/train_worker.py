@@ -25,6 +25,11 @@ def work(settings: dict[str, Any]) -> dict[str, WeaksegError] | None:
         raise  # one worker's trouble, such as a storage that does not answer: the others would wait for it for ever
     except WeaksegError as error:
         return {"error": error}
+    except torch.OutOfMemoryError as error:
+        if ray.train.get_context().get_world_size() > 1:
+            raise  # the others would wait for this one for ever
+        told = str(error).partition(".")[0]
+        return {"error": ResourceError(f"training.batch_size: the GPU is full ({told}); lower it, or the crop")}
     return None
 
 

@@ -223,8 +223,12 @@ def _settings(model: nn.Module, device: Device | None, batch_size: int | None, p
         model.to(device)
     if _PRECISIONS[precision] is not None and device.type != "cuda":
         raise ValueError(f"precision {precision} needs a CUDA device, the model runs on {device.type}: take fp32")
-    default = _CPU_BATCH if device.type == "cpu" else _CUDA_BATCH
-    return _Settings(device, default if batch_size is None else batch_size, _PRECISIONS[precision])
+    return _Settings(device, batch_size or default_batch_size(device), _PRECISIONS[precision])
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Images per forward pass where nothing else is asked for."""
+    return _CPU_BATCH if device.type == "cpu" else _CUDA_BATCH
 
 
 def _outputs(

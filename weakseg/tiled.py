@@ -11,7 +11,8 @@ on which the whole image would be seen; the last one of a row or column reaches 
 pixels larger. Memory holds one row of windows at a time.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from weakseg.inference import logits
+from weakseg.inference import default_batch_size, logits
 
 __all__ = ["Span", "bands", "default_overlap", "is_larger", "spans"]
 
@@ -110,7 +111,7 @@ def bands(
         window: (height, width) of a window: the size of the images in training.
         overlap: Of neighbouring windows, in pixels; None = :func:`default_overlap`.
         device: As there.
-        batch_size: As there.
+        batch_size: As there; None = at most as there, so that little is filled up, which the image's size decides.
         precision: As there.
 
     Yields:
@@ -123,6 +124,9 @@ def bands(
     overlap = default_overlap(window) if overlap is None else overlap
     height, width = image_HW3.shape[:2]
     rows, columns = spans(height, window[0], overlap), spans(width, window[1], overlap)
+    if batch_size is None:
+        most = default_batch_size(next(model.parameters()).device if device is None else torch.device(device))
+        batch_size = _batch_size(rows, columns, most=most)
     cuts = (image_HW3[row.start : row.stop, column.start : column.stop] for row in rows for column in columns)
     found = logits(model, cuts, device=device, batch_size=batch_size, precision=precision)
     if len(rows) == len(columns) == 1:
@@ -136,6 +140,14 @@ def bands(
         yield row.start, pending[:, :done]
         # A copy, so that what was given away can be freed.
         pending = pending[:, done:].clone()
+
+
+def _batch_size(rows: Sequence[Span], columns: Sequence[Span], *, most: int) -> int:
+    """The largest power of two up to `most` by which filling up each shape's last batch adds a quarter at most."""
+    shapes = Counter((row.stop - row.start, column.stop - column.start) for row in rows for column in columns)
+    most_filled = 1.25 * shapes.total()
+    sizes = (1 << power for power in range(most.bit_length()))
+    return max(size for size in sizes if sum(-(-count // size) * size for count in shapes.values()) <= most_filled)
 
 
 def _row_of_windows(

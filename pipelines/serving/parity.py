@@ -11,16 +11,15 @@ import numpy as np
 import pandas as pd
 import ray
 import torch
-from safetensors.torch import load as load_weights
 
 from pipelines.config import Config
 from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
 from pipelines.pool import PartReader, Pool
 from pipelines.resources import use_gpu
+from pipelines.rounds import ready_model
 from weakseg.codec import decode_image, read_mask
 from weakseg.inference import predict
-from weakseg.models import load
 
 IMAGES = 4
 AGREEMENT = 0.999
@@ -51,15 +50,15 @@ def check(config: Config, ledger: Ledger, round: int, stored: str, images: Mappi
     spec = ledger.read_json(f"{ledger.round(round)}/model.json")
     weights = ledger.read_bytes(f"{ledger.round(round)}/model.safetensors")
     arguments = (spec, weights, list(images.values()), threads(config))
-    # The driver may sit on a node without a GPU while the pipeline has some.
-    elsewhere = not torch.cuda.is_available() and use_gpu(config)
+    # The driver predicts on its CPU: all GPUs, those of its machine too, are Ray's to give.
+    elsewhere = use_gpu(config)
     if elsewhere:
-        remote = ray.remote(num_gpus=1, num_cpus=config.cluster.cpus_per_worker)(exact_masks)
+        remote = ray.remote(num_gpus=1, num_cpus=config.cluster.cpus_per_worker)(gpu_masks)
         expected = ray.get(remote.options(runtime_env=worker_env()).remote(*arguments))
     else:
         expected = masks(*arguments)
     with _own_path(), tempfile.TemporaryDirectory() as folder:
-        loaded = mlflow.pyfunc.load_model(stored, dst_path=folder)
+        loaded = mlflow.pyfunc.load_model(stored, dst_path=folder, model_config={"device": "cpu"})
         given = [read_mask(mask) for mask in loaded.predict(pd.DataFrame({"image": list(images.values())}))["mask"]]
     for image_id, given_HW, expected_HW in zip(images, given, expected, strict=True):
         equal = float((given_HW == expected_HW).mean()) if given_HW.shape == expected_HW.shape else 0.0
@@ -71,7 +70,9 @@ def check(config: Config, ledger: Ledger, round: int, stored: str, images: Mappi
             )
 
 
-def masks(spec: Mapping[str, Any], weights: bytes, images: Sequence[bytes], threads: int) -> list[np.ndarray]:
+def masks(
+    spec: Mapping[str, Any], weights: bytes, images: Sequence[bytes], threads: int, *, device: str = "cpu"
+) -> list[np.ndarray]:
     """Predict as the actors that score and evaluate do.
 
     Args:
@@ -79,11 +80,12 @@ def masks(spec: Mapping[str, Any], weights: bytes, images: Sequence[bytes], thre
         weights: Its safetensors file.
         images: Encoded, of the pool's size.
         threads: Of torch on a CPU.
+        device: Where to predict.
 
     Returns:
         The mask (H, W) of every image.
     """
-    model = load(spec, load_weights(weights)).to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    model = ready_model(spec, weights, device=device)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -92,13 +94,13 @@ def masks(spec: Mapping[str, Any], weights: bytes, images: Sequence[bytes], thre
         torch.set_num_threads(before)
 
 
-def exact_masks(*arguments: Any) -> list[np.ndarray]:
-    """:func:`masks` in full float32: a GPU left to itself rounds convolutions to TF32, which no CPU does."""
+def gpu_masks(*arguments: Any) -> list[np.ndarray]:
+    """:func:`masks` on a GPU in full float32: left to itself it rounds convolutions to TF32, which no CPU does."""
     tf32, precision = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
     try:
-        return masks(*arguments)
+        return masks(*arguments, device="cuda")
     finally:
         torch.backends.cudnn.allow_tf32 = tf32
         torch.set_float32_matmul_precision(precision)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines import node_probe
 from pipelines.storage import Storage, open_storage
@@ -47,3 +48,15 @@ def test_a_node_proves_that_it_sees_the_storage(monkeypatch: pytest.MonkeyPatch,
     text = fault(on_s3)
     assert text.startswith(f"storage.root: {s3_root} on node ")
     assert "it does not see it" in text
+
+
+def test_a_gpu_is_tried_where_ray_gives_one(monkeypatch: pytest.MonkeyPatch, ray_session: str):
+    assert node_probe.gpu_fault(0.5) is None  # none is given: all are busy
+    monkeypatch.setattr(node_probe, "GPUS", 0)
+    found = node_probe.gpu_fault(60)
+    if torch.cuda.is_available():
+        assert found is None
+    else:
+        assert found is not None
+        assert found.startswith("cluster.gpu: torch cannot use the GPU that Ray counts on node ")
+        assert "with --set cluster.gpu=false" in found

@@ -19,7 +19,9 @@ def storage(tmp_path: Path) -> Storage:
     return open_storage(tmp_path / "root")
 
 
-def cluster_of(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float], free: float | None = None) -> None:
+def cluster_of(
+    monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float], free: float | None = None, free_gpus: float | None = None
+) -> None:
     """A cluster that only exists on paper, all of whose nodes answer."""
     alive = [
         {"Alive": True, "Resources": node, "NodeID": str(k), "NodeManagerHostname": "h"} for k, node in enumerate(nodes)
@@ -28,8 +30,13 @@ def cluster_of(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float], free: 
     total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
     monkeypatch.setattr(resources.ray, "nodes", lambda: [*alive, dead])
     monkeypatch.setattr(resources.ray, "cluster_resources", lambda: total)
-    monkeypatch.setattr(resources.ray, "available_resources", lambda: {"CPU": total["CPU"] if free is None else free})
+    left = {
+        "CPU": total["CPU"] if free is None else free,
+        "GPU": total["GPU"] if free_gpus is None else free_gpus,
+    }
+    monkeypatch.setattr(resources.ray, "available_resources", lambda: left)
     monkeypatch.setattr(resources.node_probe, "faults", lambda storage, wait: [])
+    monkeypatch.setattr(resources.node_probe, "gpu_fault", lambda wait: None)
 
 
 def refusal(config: Config, storage: Storage, **options: float) -> str:
@@ -127,6 +134,23 @@ def test_cpus_that_others_hold_are_waited_for_and_then_refused(monkeypatch: pyte
     answers = iter([1.0, 1.0, 4.0])
     monkeypatch.setattr(resources.ray, "available_resources", lambda: {"CPU": next(answers)})
     resources.check(plan(), storage, wait=30)
+
+
+def test_gpus_that_others_hold_are_waited_for_and_then_refused(monkeypatch: pytest.MonkeyPatch, storage: Storage):
+    """Ray Train would wait for ever, and say nothing."""
+    cluster_of(monkeypatch, {"CPU": 8.0, "GPU": 2.0}, free_gpus=1.0)
+    gpus = plan("cluster.gpu=true", "cluster.workers=2")
+    assert refusal(gpus, storage, wait=0.3).startswith("cluster: other work holds 1 of the cluster's 2 GPUs, 2 are")
+    resources.check(plan("cluster.gpu=false", "cluster.workers=2"), storage, wait=0.3)
+
+
+def test_a_gpu_that_torch_cannot_use_is_told_before_anything_is_spent(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage
+):
+    cluster_of(monkeypatch, {"CPU": 8.0, "GPU": 2.0})
+    monkeypatch.setattr(resources.node_probe, "gpu_fault", lambda wait: "cluster.gpu: too old")
+    assert refusal(plan("cluster.workers=2"), storage) == "cluster.gpu: too old"
+    resources.check(plan("cluster.gpu=false", "cluster.workers=2"), storage)
 
 
 def test_cpus_that_others_hold_do_not_matter_where_an_autoscaler_may_start_more(

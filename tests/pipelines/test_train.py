@@ -285,6 +285,22 @@ def test_what_is_wrong_with_the_input_comes_back_and_is_not_tried_again(monkeypa
     assert train_worker.work({}) == {"error": diverged}
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_full_gpu_says_which_setting_to_lower(monkeypatch: pytest.MonkeyPatch, world: int) -> None:
+    def fill(settings: dict[str, Any]) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB. GPU 0 has ...")
+
+    monkeypatch.setattr(train_worker, "_train", fill)
+    monkeypatch.setattr(train_worker.ray.train, "get_context", lambda: SimpleNamespace(get_world_size=lambda: world))
+    if world > 1:
+        with pytest.raises(torch.OutOfMemoryError):
+            train_worker.work({})
+    else:
+        found = train_worker.work({})
+        assert found is not None
+        assert str(found["error"]) == "training.batch_size: the GPU is full (CUDA out of memory); lower it, or the crop"
+
+
 def test_what_came_back_is_raised_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     diverged = DivergedError("the training has diverged")
     result = SimpleNamespace(return_value={"error": diverged})

@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 
 from weakseg.inference import logits
 from weakseg.models import Output, build_model
-from weakseg.tiled import bands, default_overlap, is_larger, spans
+from weakseg.tiled import _batch_size, bands, default_overlap, is_larger, spans
 
 
 class Net(nn.Module):
@@ -140,3 +141,18 @@ def test_wrong_numbers_are_told() -> None:
     assert is_larger((10, 65), (64, 64))
     assert not is_larger((64, 64), (64, 64))
     assert not is_larger((9000, 9000), None)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "window", "windows"),
+    [(500, 500, (512, 512), 1), (600, 800, (360, 480), 4), (1500, 2000, (512, 512), 20)],
+)
+def test_a_large_image_is_not_mostly_filled_up_batches(height, width, window, windows):
+    overlap = default_overlap(window)
+    rows, columns = spans(height, window[0], overlap), spans(width, window[1], overlap)
+    assert len(rows) * len(columns) == windows
+    size = _batch_size(rows, columns, most=8)
+    shapes = Counter((row.stop - row.start, column.stop - column.start) for row in rows for column in columns)
+    assert sum(-(-count // size) * size for count in shapes.values()) <= 1.25 * windows
+    assert _batch_size(rows, columns, most=1) == 1
+    assert _batch_size(spans(512 * 8, 512, 0), spans(512 * 8, 512, 0), most=8) == 8  # all of one shape
