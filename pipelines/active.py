@@ -30,7 +30,7 @@ from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.ledger.layout import round_folder, run_key
 from pipelines.measure import measure, values
-from pipelines.rounds import choose_round, count_finished, finished_rounds, write_chosen
+from pipelines.rounds import choose_round, count_finished, finished_rounds, refuse_sweep, write_chosen
 from pipelines.stopping import check_budget, stop_reason
 from pipelines.storage import open_storage
 from pipelines.summary import SCORE_COLUMNS, columns, means, row, score_rows, sentence
@@ -119,12 +119,14 @@ def evaluate_run(config: Config, console: Console) -> dict[str, Any]:
     Nothing is tracked: the run keeps the state in MLflow that its driver left it in.
 
     Raises:
-        LedgerError: There is no such run.
+        LedgerError: There is no such run, or it is a sweep.
         WeaksegError: The run has no finished round yet.
     """
     storage = open_storage(config.storage.root)
     refuse_owned(storage, config.run)
-    last = count_finished(Ledger.read(storage, config.run)) - 1  # before anything is made
+    there = Ledger.read(storage, config.run)  # before anything is made
+    refuse_sweep(there)
+    last = count_finished(there) - 1
     if last < 0:
         raise WeaksegError(f"run {config.run}: no finished round to evaluate; start it with `weakseg active`")
     with _opened(config, console, trains=False, adds_rounds=False) as ledger:

@@ -15,7 +15,7 @@ from pipelines.console import duration as in_words
 from pipelines.gallery import Exhibit, data_uri, exhibits, pictures
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from pipelines.rounds import chosen_round, finished_rounds
+from pipelines.rounds import chosen_round, finished_rounds, refuse_sweep
 from pipelines.storage import open_storage
 from pipelines.tracking import Tracker
 from weakseg.codec import encode_png
@@ -43,11 +43,12 @@ def report(config: Config, console: Console) -> dict[str, Any]:
         run, rounds (how many), report (the file).
 
     Raises:
-        LedgerError: There is no such run.
+        LedgerError: There is no such run, or it is a sweep.
         WeaksegError: The run has no finished round yet.
     """
     storage = open_storage(config.storage.root)
     ledger = Ledger.read(storage, config.run)
+    refuse_sweep(ledger)
     rounds = finished_rounds(ledger)
     # Past the ledger's lease: the page is drawn from the artefacts at any time and is none of them.
     storage.write_bytes(ledger.key(PAGE), render(ledger, rounds, _exhibits(ledger, rounds)).encode())

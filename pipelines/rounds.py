@@ -7,6 +7,7 @@ from safetensors.torch import load as load_weights
 from torch import nn
 
 from pipelines.ledger import Ledger
+from weakseg.errors import LedgerError
 from weakseg.models import load
 
 CHOSEN = "chosen.json"
@@ -23,6 +24,28 @@ def finished_rounds(ledger: Ledger) -> list[dict[str, Any]]:
     while ledger.exists(f"{ledger.round(len(found))}/metrics.json"):
         found.append(ledger.read_json(f"{ledger.round(len(found))}/metrics.json"))
     return found
+
+
+def is_sweep(ledger: Ledger) -> bool:
+    """Whether a ledger is a sweep's."""
+    return "sweep.search" in ledger.record["identity"]
+
+
+def finished_trials(ledger: Ledger) -> list[str]:
+    """The names of a sweep's trials that have ended, sorted."""
+    prefix = ledger.key("trials/")
+    return [
+        key.removeprefix(prefix).removesuffix(".json")
+        for key in ledger.storage.list(ledger.key("trials"))
+        if key.endswith(".json")
+    ]
+
+
+def refuse_sweep(ledger: Ledger) -> None:
+    """Raise LedgerError for a sweep, which has no rounds of its own."""
+    if is_sweep(ledger):
+        trial = next(iter(finished_trials(ledger)), f"{ledger.run}-...")
+        raise LedgerError(f"{ledger.run} is a sweep, whose trials have the rounds: name one, as --set run={trial}")
 
 
 def count_finished(ledger: Ledger) -> int:

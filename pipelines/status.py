@@ -6,10 +6,10 @@ from pipelines.config import Config, recorded
 from pipelines.console import Console
 from pipelines.console import duration as in_words
 from pipelines.ledger import Ledger, describe
-from pipelines.rounds import count_finished, finished_rounds
+from pipelines.rounds import count_finished, finished_rounds, is_sweep
 from pipelines.stopping import stop_reason
 from pipelines.storage import open_storage
-from pipelines.sweep.status import is_sweep, sweep_status
+from pipelines.sweep.status import sweep_status
 from weakseg.supervision import annotation_seconds
 
 

@@ -14,6 +14,7 @@ from pipelines.config.space import Point, seeds, words
 from pipelines.console import Console
 from pipelines.ledger import Ledger, refuse_owned
 from pipelines.pool import Pool
+from pipelines.rounds import finished_trials
 from pipelines.storage import Storage, open_storage
 from pipelines.sweep import models, search
 from pipelines.sweep.batch import run_batch, score_of
@@ -30,7 +31,6 @@ from pipelines.sweep.plan import (
 from pipelines.sweep.relay import relayed
 from pipelines.sweep.rungs import Rungs
 from pipelines.sweep.state import Sweep
-from pipelines.sweep.status import finished
 from pipelines.sweep.trial import run
 from pipelines.sweep.tuning import Carry
 from pipelines.tracking import ended, open_tracker
@@ -126,7 +126,7 @@ def _prepared(config: Config, examples: Sequence[tuple[str, Config]], storage: S
 
 def _carry_out(state: Sweep, points: Sequence[Point] | None, source: str) -> dict[str, Any]:
     config, ledger = state.config, state.ledger
-    before = finished(ledger)
+    before = finished_trials(ledger)
     state.records = {name: ledger.read_json(f"trials/{name}.json") for name in before}
     count = planned(config, ledger)
     if before:

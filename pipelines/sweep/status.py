@@ -6,22 +6,8 @@ from typing import Any
 from pipelines.config import recorded
 from pipelines.console import Console
 from pipelines.ledger import Ledger, alive, describe, read_owner
+from pipelines.rounds import finished_trials
 from pipelines.sweep.plan import planned
-
-
-def is_sweep(ledger: Ledger) -> bool:
-    """Whether a ledger is a sweep's."""
-    return "sweep.search" in ledger.record["identity"]
-
-
-def finished(ledger: Ledger) -> list[str]:
-    """The names of the trials that have ended, sorted."""
-    prefix = ledger.key("trials/")
-    return [
-        key.removeprefix(prefix).removesuffix(".json")
-        for key in ledger.storage.list(ledger.key("trials"))
-        if key.endswith(".json")
-    ]
 
 
 def sweep_status(ledger: Ledger, console: Console) -> dict[str, Any]:
@@ -35,7 +21,7 @@ def sweep_status(ledger: Ledger, console: Console) -> dict[str, Any]:
         run, step, done, running (names), planned, owner, best (the recipe's address, None before the end).
     """
     config = recorded(ledger.record["config"])
-    done, count = finished(ledger), planned(config, ledger)
+    done, count = finished_trials(ledger), planned(config, ledger)
     trial = re.compile(re.escape(ledger.run) + r"-[0-9a-f]{8}-s\d+")
     names = [name for name in ledger.storage.folders("runs") if trial.fullmatch(name) and name not in done]
     running = [name for name in names if alive(read_owner(ledger.storage, name))]

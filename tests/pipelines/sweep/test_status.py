@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import tiny
 
+from pipelines import active, report
 from pipelines.config import load
 from pipelines.ledger import Ledger
 from pipelines.storage import open_storage
 from pipelines.sweep.plan import listed_points, sweep_identity, trials
 from pipelines.sweep.status import sweep_status
+from weakseg.errors import LedgerError
 
 POINTS = [{"loss.consistency": weight} for weight in (0.0, 0.1, 0.2)]
 FIELDS = {"sweep__fields": "{loss.consistency: [0.0, 0.1, 0.2]}", "sweep__trials": "8", "sweep__seeds": "[0, 1]"}
@@ -41,6 +43,15 @@ def test_what_optuna_asked_again_counts_once_and_what_it_has_yet_to_ask_as_new(t
     assert written(tmp_path, search="optuna", asked=whole, done=POINTS) == ("finished", 6, 6)
     more = written(tmp_path, search="optuna", asked=whole, done=POINTS, sweep__trials="9")
     assert more == ("trials", 6, 8)
+
+
+@pytest.mark.parametrize("verb", [active.evaluate_run, report.report])
+def test_what_looks_at_rounds_tells_that_a_sweep_has_none(tmp_path: Path, verb):
+    written(tmp_path, search="random", asked=[], done=POINTS[:1])
+    with pytest.raises(
+        LedgerError, match=r"^sw is a sweep, whose trials have the rounds: name one, as --set run=sw-\w+-s0$"
+    ):
+        verb(load("demo", tiny.overrides(tmp_path, run="sw")), tiny.console())
 
 
 def test_a_status_needs_no_files_that_the_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
