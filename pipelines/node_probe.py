@@ -55,8 +55,8 @@ def gpu_fault(wait: float) -> str | None:
     if not reason:
         return None
     return (
-        f"cluster.gpu: torch cannot use the GPU that Ray counts on node {host} ({reason}); install a torch there that "
-        "fits its driver and GPU, or do without with --set cluster.gpu=false"
+        f"torch cannot use the GPU that Ray counts on node {host} ({reason}); "
+        "install a torch there that fits its driver and GPU"
     )
 
 

@@ -189,7 +189,7 @@ def check(
     if not faults:
         faults += node_probe.faults(storage, wait)
     if not faults and use_gpu(config) and _total("GPU") and (fault := node_probe.gpu_fault(wait)):
-        faults.append(fault)
+        faults.append(f"{names.gpu}: {fault}, or {names.no_gpu}")
     if faults:
         raise ResourceError("\n".join(faults))
 

@@ -148,8 +148,8 @@ def test_a_gpu_that_torch_cannot_use_is_told_before_anything_is_spent(
     monkeypatch: pytest.MonkeyPatch, storage: Storage
 ):
     cluster_of(monkeypatch, {"CPU": 8.0, "GPU": 2.0})
-    monkeypatch.setattr(resources.node_probe, "gpu_fault", lambda wait: "cluster.gpu: too old")
-    assert refusal(plan("cluster.workers=2"), storage) == "cluster.gpu: too old"
+    monkeypatch.setattr(resources.node_probe, "gpu_fault", lambda wait: "too old")
+    assert refusal(plan("cluster.workers=2"), storage) == "cluster.gpu: too old, or set cluster.gpu to false"
     resources.check(plan("cluster.gpu=false", "cluster.workers=2"), storage)
 
 
