@@ -23,6 +23,7 @@ import stored_run
 import torch
 from mlflow.exceptions import MlflowException
 from PIL import Image
+from safetensors.torch import load as load_weights
 
 from pipelines.pool import Pool
 from pipelines.serving import parity, save
@@ -143,7 +144,7 @@ def test_the_file_that_prepare_resized_gives_what_its_pool_image_gives(
     pool_image = encode_png(resize_image(original, stored_run.SIZE))
     result = ask(model, encode_png(original), pool_image, probabilities=True)
     fine, coarse = (np.load(io.BytesIO(cell)) for cell in result["probabilities"])
-    network = load(files["spec"], parity.load_weights(files["weights"]))
+    network = load(files["spec"], load_weights(files["weights"]))
     (probs_CHW,) = probabilities(network, [decode_image(pool_image)])
     np.testing.assert_array_equal(coarse, probs_CHW.numpy().astype(np.float16))
     expected_CHW = torch.nn.functional.interpolate(probs_CHW[None], (97, 128), mode="bilinear")[0]

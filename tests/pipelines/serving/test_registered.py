@@ -6,6 +6,7 @@ import mlflow
 import pytest
 import stored_run
 from mlflow.tracking import MlflowClient
+from safetensors.torch import load as load_weights
 
 from pipelines.serving import parity, registered
 from weakseg.codec import decode_image
@@ -37,7 +38,7 @@ def test_a_versions_files_without_running_its_code(root: Path, monkeypatch: pyte
     assert (found.name, found.version, found.threads) == ("scenes", 1, 1)
     assert found.address == "models:/scenes/1"
     assert registered.fetch(found.address, uri(root)) == found
-    model = load(found.spec, parity.load_weights(found.weights)).eval()
+    model = load(found.spec, load_weights(found.weights)).eval()
     for given, mask in zip(predict(model, map(decode_image, images)), expected, strict=True):
         assert (given == mask).all()
 
