@@ -18,13 +18,14 @@ from PIL import Image
 
 from pipelines import predict as stage
 from pipelines import predictions
+from pipelines.rounds import ready_model
 from pipelines.serving.registered import Registered, fetch
 from pipelines.storage import open_storage
 from weakseg.codec import decode_image, encode_png, read_mask
 from weakseg.datasets import Classes, LocalFiles, resize_image
 from weakseg.errors import DataError, ResourceError
 from weakseg.figures import overlay
-from weakseg.prediction import View
+from weakseg.prediction import View, segment
 
 NAMES = ["a.png", "b/c.d.png", "b/deep/e f.jpg", "ü.tif"]
 BROKEN = {"b/broken.png": b"\x89PNG\r\n\x1a\n", "empty.jpg": b"", "text.webp": b"no image"}
@@ -170,11 +171,7 @@ def test_large_images_of_a_model_of_tiles_are_seen_in_windows(
     image = resize_image(rng.integers(0, 256, (10, 14, 3), dtype=np.uint8), (130, 170))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "large.png").write_bytes(encode_png(image))
-    from pipelines.serving.parity import load_weights
-    from weakseg.models import load
-    from weakseg.prediction import segment
-
-    model = load(found.spec, load_weights(found.weights)).eval()
+    model = ready_model(found.spec, found.weights)
     for options, view in (
         ({}, View(window=stored_run.SIZE)),
         ({"tile": (96, 96), "overlap": 32}, View(window=(96, 96), overlap=32)),
