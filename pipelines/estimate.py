@@ -11,7 +11,7 @@ from pipelines.annotation.stage import checks
 from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
-from pipelines.parts import load_model, model_files, over_parts
+from pipelines.parts import batch_size, load_model, model_files, over_parts
 from pipelines.pool import Pool
 from weakseg import seeding
 from weakseg.inference import logits, most_probable
@@ -30,10 +30,9 @@ class PointJudge:
     def __call__(self, part: int) -> pa.Table:
         """One row per point whose class is known: which image, and whether the model is right."""
         rows = [row for row in self._pool.images(part, split="holdout") if len(self._points.points(row.index)[1])]
-        device = next(self._model.parameters()).device
         images, correct = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
         read = (row.image for row in rows)
-        predicted = logits(self._model, read, device=device, batch_size=self._pool.batch_size)
+        predicted = logits(self._model, read, batch_size=batch_size(self._pool))
         for row, logits_CHW in zip(rows, predicted, strict=True):
             points_N2, labels_N = self._points.points(row.index)
             y_N, x_N = points_N2.astype(np.int64).T

@@ -15,7 +15,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.masks import MaskReader
-from pipelines.parts import grouped, load_model, model_files, over_parts
+from pipelines.parts import batch_size, grouped, load_model, model_files, over_parts
 from pipelines.plain import plain
 from pipelines.pool import Pool
 from weakseg import seeding
@@ -80,7 +80,7 @@ class Evaluator:
             pairs = [(row, mask_HW) for row in group if (mask_HW := self._masks.find(row.image_id)) is not None]
             counted += len(pairs)
             images = [row.image for row, _ in pairs]
-            size = self._pool.batch_size
+            size = batch_size(self._pool)
             found_logits = viewed_logits(self._model, images, view=self._view, batch_size=size)
             for (row, target_HW), logits_CHW in zip(pairs, found_logits, strict=True):
                 prediction_HW = most_probable(logits_CHW).cpu().numpy()

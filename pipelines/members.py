@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -48,7 +47,7 @@ class Voting:
         """probs_CHW per image: the model's own, so many images at a time, or the committee's vote."""
         if self.passes is None:
             images = (row.image for row in rows)
-            yield from inference.probabilities(model, images, device=_device(model), batch_size=batch_size)
+            yield from inference.probabilities(model, images, batch_size=batch_size)
         else:
             for members in self._members(model, rows, round):
                 yield VOTES[self.vote](member_CHW[None] for member_CHW in members)[0]
@@ -59,7 +58,7 @@ class Voting:
         """Per image: scores_HW, and the prediction that they come from (None where no single one gave them)."""
         if self.passes is None:
             images = (row.image for row in rows)
-            for logits_CHW in inference.logits(model, images, device=_device(model), batch_size=batch_size):
+            for logits_CHW in inference.logits(model, images, batch_size=batch_size):
                 yield scores_from_logits(self.acquisition, logits_CHW[None])[0], partial(_probabilities_at, logits_CHW)
         elif self.acquisition in COMMITTEE_SCORES:
             for members in self._members(model, rows, round):
@@ -72,7 +71,7 @@ class Voting:
         assert self.passes is not None
         seeds = (seeding.integer(self.seed, "committee", round=round, image_id=row.image_id) for row in rows)
         images = (row.image for row in rows)
-        return inference.committee(model, images, passes=self.passes, seeds=seeds, device=_device(model))
+        return inference.committee(model, images, passes=self.passes, seeds=seeds)
 
 
 def _probabilities_at(logits_CHW: Tensor, y_N: NDArray[np.int64], x_N: NDArray[np.int64]) -> Tensor:
@@ -82,7 +81,3 @@ def _probabilities_at(logits_CHW: Tensor, y_N: NDArray[np.int64], x_N: NDArray[n
 
 def _at(probs_CHW: Tensor, y_N: NDArray[np.int64], x_N: NDArray[np.int64]) -> Tensor:
     return probs_CHW[:, y_N, x_N]
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -14,9 +14,6 @@ from pipelines.credentials import worker_env
 from pipelines.storage import Storage
 from weakseg import __version__
 
-GPUS = 1
-"""Asked for to see whether torch can use it."""
-
 
 def faults(storage: Storage, wait: float) -> Iterator[str]:
     """Whether every node imports this weakseg and sees this storage: one line per fault.
@@ -37,13 +34,14 @@ def faults(storage: Storage, wait: float) -> Iterator[str]:
         storage.delete_tree(key)
 
 
-def gpu_fault(wait: float) -> str | None:
+def gpu_fault(wait: float, *, gpus: int = 1) -> str | None:
     """Why torch cannot use a GPU that Ray counts; None where it can, or all are busy.
 
     Args:
         wait: Seconds to wait for a GPU and its answer.
+        gpus: How many to ask Ray for.
     """
-    answer = ray.remote(try_gpu).options(num_cpus=0, num_gpus=GPUS, max_retries=0, runtime_env=worker_env()).remote()
+    answer = ray.remote(try_gpu).options(num_cpus=0, num_gpus=gpus, max_retries=0, runtime_env=worker_env()).remote()
     answered, _ = ray.wait([answer], timeout=wait)
     if not answered:
         ray.cancel(answer)

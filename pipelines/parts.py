@@ -18,6 +18,7 @@ from pipelines.chunks import ROW_GROUP
 from pipelines.config import Config
 from pipelines.credentials import worker_env
 from pipelines.ledger import Ledger
+from pipelines.pool import Pool
 from pipelines.resources import use_gpu
 from pipelines.rounds import ready_model
 from weakseg.errors import DataError, DivergedError, ImageError, LedgerError, ResourceError, WeaksegError
@@ -106,6 +107,12 @@ def grouped(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
     left = iter(rows)
     while group := list(islice(left, AT_ONCE)):
         yield group
+
+
+def batch_size(pool: Pool) -> int | None:
+    """Of predictions of a pool: the device's own, 1 where sizes differ: batches of each would mostly be filled up."""
+    (least_height, height), (least_width, width) = pool.manifest["height"], pool.manifest["width"]
+    return None if (least_height, least_width) == (height, width) else 1
 
 
 def model_files(ledger: Ledger, round: int) -> dict[str, Any]:

@@ -135,12 +135,6 @@ class Pool:
         return self.manifest["height"][1], self.manifest["width"][1]
 
     @property
-    def batch_size(self) -> int | None:
-        """Of predictions: the device's own, 1 where sizes differ: batches of each would mostly be filled up."""
-        (least_height, height), (least_width, width) = self.manifest["height"], self.manifest["width"]
-        return None if (least_height, least_width) == (height, width) else 1
-
-    @property
     def parts(self) -> list[int]:
         """The numbers of all parts; a part may be empty."""
         return list(range(len(self.manifest["rows"])))

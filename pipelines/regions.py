@@ -13,7 +13,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.members import Voting
-from pipelines.parts import grouped, load_model, over_parts
+from pipelines.parts import batch_size, grouped, load_model, over_parts
 from pipelines.pool import Pool, PoolImage
 from weakseg.acquisition import region_scores
 from weakseg.selection import representative_pixel, select_regions
@@ -45,7 +45,7 @@ class RegionLister:
         for rows in grouped(self._pool.images(part, split="train", segments=True)):
             predictions = None
             if self._model is not None and self._voting is not None:
-                size = self._pool.batch_size
+                size = batch_size(self._pool)
                 predictions = self._voting.probabilities(self._model, rows, round=self._round, batch_size=size)
             tables += [_listed(row, None if predictions is None else next(predictions)) for row in rows]
         return pa.concat_tables(tables)

@@ -140,7 +140,7 @@ def use_gpu(config: Config) -> bool:
     """
     if config.cluster.gpu is not None:
         return config.cluster.gpu
-    return total("GPU") >= max(config.cluster.least_workers, config.cluster.actors)
+    return total("GPU") >= _at_once(config)
 
 
 def runs_at_once(config: Config) -> int:
@@ -151,7 +151,7 @@ def runs_at_once(config: Config) -> int:
     """
     nodes = machines()
     by_cpus = int(sum(node.get("CPU", 0.0) for node in nodes) // _needed(config))
-    return min(by_cpus, _room(config, nodes) // max(config.cluster.least_workers, config.cluster.actors))
+    return min(by_cpus, _room(config, nodes) // _at_once(config))
 
 
 def most_cpus(config: Config) -> float:
@@ -192,6 +192,11 @@ def check(
         faults.append(f"{names.gpu}: {fault}, or {names.no_gpu}")
     if faults:
         raise ResourceError("\n".join(faults))
+
+
+def _at_once(config: Config) -> int:
+    """The most workers or actors that a stage has at least."""
+    return max(config.cluster.least_workers, config.cluster.actors)
 
 
 def _needed(config: Config) -> int:
@@ -241,10 +246,10 @@ def _capacity_faults(config: Config, names: Names) -> Iterator[str]:
 
 def _precision_faults(config: Config) -> Iterator[str]:
     """Whether training is to be in half precision where :func:`use_gpu` finds too few GPUs."""
-    precision, cluster = config.training.precision, config.cluster
+    precision = config.training.precision
     if precision != "fp32" and not use_gpu(config):
         yield (
-            f"training.precision: {precision} needs a GPU for each of {max(cluster.least_workers, cluster.actors)} "
+            f"training.precision: {precision} needs a GPU for each of {_at_once(config)} "
             f"workers or actors, the cluster has {total('GPU'):g}; set it to fp32"
         )
 
@@ -254,7 +259,7 @@ def _busy_faults(config: Config, wait: float, names: Names) -> list[str]:
     deadline = time.monotonic() + wait
     needs = {"CPU": _needed(config)}
     if use_gpu(config):
-        needs["GPU"] = max(config.cluster.least_workers, config.cluster.actors)
+        needs["GPU"] = _at_once(config)
     for kind, needed in needs.items():
         if _total(kind) < needed:
             continue  # more machines are to come, or the plan would have been refused: Ray starts them when it is asked

@@ -18,7 +18,7 @@ from pipelines.config import Config
 from pipelines.console import Console
 from pipelines.ledger import Ledger
 from pipelines.members import Voting
-from pipelines.parts import grouped, load_model, model_files, over_parts
+from pipelines.parts import batch_size, grouped, load_model, model_files, over_parts
 from pipelines.pool import Pool
 from weakseg import seeding
 from weakseg.acquisition import entropy
@@ -66,7 +66,8 @@ class Scorer:
         found = self._pool.images(part, split="train", segments=self._one_per_segment)
         for group in grouped(found):
             rows = [row for row in group if self._budgets_N[row.index] > 0]
-            scores = self._voting.scores(self._model, rows, round=self._round, batch_size=self._pool.batch_size)
+            size = batch_size(self._pool)
+            scores = self._voting.scores(self._model, rows, round=self._round, batch_size=size)
             for row, (map_HW, probabilities_at) in zip(rows, scores, strict=True):
                 scores_HW = map_HW.cpu().numpy()
                 exclude_HW = np.zeros(scores_HW.shape, bool)

@@ -223,11 +223,12 @@ def _settings(model: nn.Module, device: Device | None, batch_size: int | None, p
         model.to(device)
     if _PRECISIONS[precision] is not None and device.type != "cuda":
         raise ValueError(f"precision {precision} needs a CUDA device, the model runs on {device.type}: take fp32")
-    return _Settings(device, batch_size or default_batch_size(device), _PRECISIONS[precision])
+    return _Settings(device, batch_size or default_batch_size(model, device), _PRECISIONS[precision])
 
 
-def default_batch_size(device: torch.device) -> int:
-    """Images per forward pass where nothing else is asked for."""
+def default_batch_size(model: nn.Module, device: Device | None = None) -> int:
+    """Images per forward pass where nothing else is asked for; device as in `logits`."""
+    device = next(model.parameters()).device if device is None else torch.device(device)
     return _CPU_BATCH if device.type == "cpu" else _CUDA_BATCH
 
 

@@ -125,8 +125,7 @@ def bands(
     height, width = image_HW3.shape[:2]
     rows, columns = spans(height, window[0], overlap), spans(width, window[1], overlap)
     if batch_size is None:
-        most = default_batch_size(next(model.parameters()).device if device is None else torch.device(device))
-        batch_size = _batch_size(rows, columns, most=most)
+        batch_size = _batch_size(rows, columns, most=default_batch_size(model, device))
     cuts = (image_HW3[row.start : row.stop, column.start : column.stop] for row in rows for column in columns)
     found = logits(model, cuts, device=device, batch_size=batch_size, precision=precision)
     if len(rows) == len(columns) == 1:

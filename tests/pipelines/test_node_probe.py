@@ -50,10 +50,9 @@ def test_a_node_proves_that_it_sees_the_storage(monkeypatch: pytest.MonkeyPatch,
     assert "it does not see it" in text
 
 
-def test_a_gpu_is_tried_where_ray_gives_one(monkeypatch: pytest.MonkeyPatch, ray_session: str):
+def test_a_gpu_is_tried_where_ray_gives_one(ray_session: str):
     assert node_probe.gpu_fault(0.5) is None  # none is given: all are busy
-    monkeypatch.setattr(node_probe, "GPUS", 0)
-    found = node_probe.gpu_fault(60)
+    found = node_probe.gpu_fault(60, gpus=0)
     if torch.cuda.is_available():
         assert found is None
     else:

@@ -1,5 +1,6 @@
 """From names to a model that can be saved, rebuilt and trained under DDP."""
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -33,18 +34,6 @@ ARCHITECTURES: dict[str, Callable[..., Parts]] = {
     "fcn16": fcn16,
 }
 _UPSAMPLINGS = ("bilinear", "superpixel")
-_SPEC = {
-    "architecture",
-    "encoder",
-    "classes",
-    "weights",
-    "dropout",
-    "upsampling",
-    "filters",
-    "atrous_rates",
-    "mean",
-    "std",
-}
 
 
 class SegmentationModel(nn.Module):
@@ -210,7 +199,7 @@ def load(spec: Mapping[str, Any], state_dict: Mapping[str, torch.Tensor]) -> Seg
         WeaksegError: If the spec has fields that this version does not know, or the weights do not fit it.
         ValueError: As `build_model`.
     """
-    unknown = spec.keys() - _SPEC
+    unknown = spec.keys() - inspect.signature(build_model).parameters.keys()
     if unknown:
         raise WeaksegError(f"model spec has fields that this version does not know: {', '.join(sorted(unknown))}")
     former = {"atrous_rates": FORMER_RATES} if spec["architecture"] == "deeplabv3plus" else {}
